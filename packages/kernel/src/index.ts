@@ -1,0 +1,1 @@
+export type { CommandOptions, Kernel, SlotCommand } from './kernel.ts';

@@ -1,0 +1,102 @@
+export { type Clock, delay, type IdSource, systemClock } from './clock.ts';
+export { type OrchestratorCommand, orchestratorCommand, type ResourcesCommand, resourcesCommand } from './commands.ts';
+export {
+  asCloudosError,
+  CloudosError,
+  type CloudosErrorOptions,
+  type ErrorBody,
+  type ErrorCode,
+  type ErrorOrigin,
+  errorCode,
+  errorCodes,
+  hasCode,
+  isRefusal,
+  messageOf,
+  type Refusal,
+  refuse,
+} from './errors.ts';
+export { type EventMeta, isPrivateType, type NewEvent, type Producer, type RecordedEvent } from './event.ts';
+export {
+  checkEvent,
+  describeIssues,
+  type EventData,
+  event,
+  eventsByLayer,
+  jsonSchemaOf,
+  type SharedEvent,
+  type SharedEventType,
+  schemaVersionOf,
+  schemaVersions,
+  sharedEvents,
+} from './events/index.ts';
+export { newId } from './ids.ts';
+export {
+  type AppendResult,
+  type Backpressure,
+  type Direction,
+  type EventLog,
+  type ExpectedRevision,
+  type Filter,
+  type GlobalRange,
+  type LogDamage,
+  type LogProvider,
+  type LogReport,
+  readBatchMax,
+  type Snapshot,
+  type SnapshotStore,
+  type StreamRange,
+} from './log.ts';
+export { type Logger, type LogLevel, silentLogger } from './logger.ts';
+export { type AnyPlugin, apiVersion, definePlugin, type PluginContext, type PluginDefinition } from './plugin.ts';
+export { type Decision, nothing, type Policy, type PolicySnapshot } from './policy.ts';
+export { type Constraint, constraint, type ResourceVector, resourceVector } from './resources.ts';
+export { closeDeadlineMs, Scope } from './scope.ts';
+export type {
+  ExecRequest,
+  ExecSession,
+  ExitReason,
+  GuestAddress,
+  GuestDriver,
+  GuestExit,
+  GuestFingerprint,
+  GuestSpec,
+  GuestState,
+  GuestStats,
+  GuestStatus,
+  LogRequest,
+  OutputChunk,
+  ProbeResult,
+} from './slots/guest.ts';
+export type { HostCheck, HostDriver, HostInventory } from './slots/host.ts';
+export { type SlotName, type SlotProviders, type SlotTraits, slots } from './slots/index.ts';
+export type { IngressDriver, IngressService, ServiceAddress } from './slots/ingress.ts';
+export type {
+  ClusterView,
+  CommandResult,
+  DoctorReport,
+  Explanation,
+  ExplanationStep,
+  InstanceState,
+  InstanceView,
+  KernelStatus,
+  NodeView,
+  PluginView,
+  ServiceView,
+  SwapRequest,
+  SwapResult,
+  WorkloadView,
+} from './views.ts';
+export {
+  type Endpoint,
+  endpoint,
+  type GuestTemplate,
+  guestTemplate,
+  type Probe,
+  probe,
+  type ServiceSpec,
+  serviceSpec,
+  type UpdateStrategy,
+  updateStrategy,
+  type WorkloadSpec,
+  workloadSpec,
+} from './workload.ts';

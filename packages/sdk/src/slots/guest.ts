@@ -1,0 +1,143 @@
+import type { Observable } from 'rxjs';
+import type { z } from 'zod';
+import type { exitReason } from '../events/node.events.ts';
+import type { GuestTemplate, Probe } from '../workload.ts';
+
+/** What one guest shall be: a template and a name. The instance id is the guest's name at the runtime as well. */
+export interface GuestSpec {
+  readonly instance: string;
+  readonly workload: string;
+  readonly node: string;
+  readonly template: GuestTemplate;
+}
+
+/** Whether the runtime can run here; if not, why, and the command that would change it. */
+export type GuestFingerprint =
+  | {
+      readonly available: true;
+      /** Name by which templates ask for the runtime. */
+      readonly runtime: string;
+      readonly version: string;
+      /** What it offers here: `{ memoryLimit: true, rootless: false, … }`. */
+      readonly features: Readonly<Record<string, boolean | string | number>>;
+      /** What works only in part here, and what would change it. */
+      readonly warnings: readonly { readonly reason: string; readonly remedy: string }[];
+    }
+  | { readonly available: false; readonly runtime: string; readonly reason: string; readonly remedy: string };
+
+export type GuestState = 'created' | 'running' | 'paused' | 'exited';
+export type ExitReason = z.infer<typeof exitReason>;
+
+export interface GuestAddress {
+  readonly host: string;
+  /** Port of the template → port at `host`, for those that differ. */
+  readonly ports?: Readonly<Record<string, number>>;
+}
+
+/** A guest as the driver sees it now. */
+export interface GuestStatus {
+  readonly instance: string;
+  readonly state: GuestState;
+  /** Which run: what `start` was told. 0 before the first. */
+  readonly attempt: number;
+  readonly runtime: string;
+  /** Opaque to everything but the driver (and its other versions): plain data, survives in the log. */
+  readonly handle: unknown;
+  readonly pid?: number;
+  readonly address?: GuestAddress;
+  /** Of the last run, when `exited`. */
+  readonly exit?: GuestExit;
+}
+
+export interface GuestExit {
+  readonly instance: string;
+  readonly attempt: number;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly reason: ExitReason;
+  readonly message?: string;
+}
+
+export interface ExecRequest {
+  readonly command: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly workingDir?: string;
+  readonly tty?: { readonly columns: number; readonly rows: number };
+}
+
+/** A command running in a guest. Output is merged in order of arrival; with a tty, all of it is `stdout`. */
+export interface ExecSession {
+  readonly output: Observable<OutputChunk>;
+  readonly exitCode: Promise<number>;
+  write(data: Uint8Array): Promise<void>;
+  /** Closes standard input. */
+  end(): void;
+  resize(columns: number, rows: number): void;
+  kill(): void;
+}
+
+export interface OutputChunk {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Uint8Array;
+}
+
+export interface LogRequest {
+  readonly follow?: boolean;
+  /** Only the last lines (per stream). */
+  readonly tailLines?: number;
+  /** Ends a follow. */
+  readonly signal?: AbortSignal;
+}
+
+/** Use of resources at one moment. Absent: the runtime cannot tell. */
+export interface GuestStats {
+  readonly cpuNanos?: number;
+  readonly memoryBytes?: number;
+  readonly memoryPeakBytes?: number;
+  readonly pids?: number;
+}
+
+export interface ProbeResult {
+  readonly ok: boolean;
+  readonly message: string;
+}
+
+/**
+ * Runs guests of one technology on one node. Idempotent: guests are named by instance id, so a repeated `create` or
+ * `start` finds the first. Detaching (closing the plugin's scope) never touches a running guest.
+ *
+ * Errors: RUNTIME_UNAVAILABLE, GUEST_NOT_FOUND, GUEST_SPEC_INVALID, GUEST_STATE, GUEST_START_FAILED, IMAGE_NOT_FOUND,
+ * COMMAND_NOT_FOUND, ADDRESSES_EXHAUSTED, GUEST_UNSUPPORTED, HOST_COMMAND_FAILED, PERMISSION_DENIED.
+ */
+export interface GuestDriver {
+  /** Emits at once, and again whenever the answer changes. */
+  fingerprint(): Observable<GuestFingerprint>;
+  /** Exits as they happen, those of adopted guests included. An exit while nobody watched shows in `list`. */
+  readonly exits: Observable<GuestExit>;
+  /** Makes the guest without running it. An existing one of that name is returned as it is. */
+  create(spec: GuestSpec): Promise<GuestStatus>;
+  /**
+   * Runs a created or exited guest. One that runs with that attempt is returned as it is.
+   * @param attempt from 1; the driver remembers it and reports it with the exit
+   */
+  start(instance: string, attempt: number): Promise<GuestStatus>;
+  /** Asks politely, kills after the grace. Resolves when it does not run; at once when it did not. */
+  stop(instance: string, graceMs: number): Promise<GuestExit | undefined>;
+  /** Kills it if it runs, and removes everything of it from the node. Absent already: no error. */
+  remove(instance: string): Promise<void>;
+  /** Every guest that this driver (or an earlier one over the same data) made on the node. */
+  list(): Promise<readonly GuestStatus[]>;
+  /** Takes over a guest that another generation or version of the driver left. */
+  adopt(handle: unknown): Promise<GuestStatus>;
+  exec(instance: string, request: ExecRequest): Promise<ExecSession>;
+  logs(instance: string, request: LogRequest): AsyncIterable<OutputChunk>;
+  stats(instance: string): Promise<GuestStats>;
+  /** For guests that cannot be reached over the host's network. Without it the node agent probes by address and exec. */
+  probe?(instance: string, probe: Probe): Promise<ProbeResult>;
+  pause?(instance: string): Promise<void>;
+  resume?(instance: string): Promise<void>;
+  snapshot?(instance: string, name: string): Promise<{ sizeBytes: number }>;
+  restore?(instance: string, name: string): Promise<void>;
+  /** Removes every guest and whatever else the driver made on the node (interfaces, control groups, directories). */
+  purge(): Promise<void>;
+}

@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { constraint, resourceVector } from './resources.ts';
+
+const name = z.string().min(1).max(253);
+const port = z.int().min(1).max(65_535);
+const labels = z.record(z.string(), z.string());
+
+/** How to find out whether a guest is ready, or alive. Times in milliseconds. */
+export const probe = z.object({
+  check: z.discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('http'),
+      port,
+      path: z.string().default('/'),
+      scheme: z.enum(['http', 'https']).default('http'),
+      headers: z.array(z.object({ name: z.string(), value: z.string() })).default([]),
+    }),
+    z.object({ kind: z.literal('tcp'), port }),
+    z.object({ kind: z.literal('exec'), command: z.array(z.string()).min(1) }),
+  ]),
+  initialDelayMs: z.int().nonnegative().default(0),
+  periodMs: z.int().positive().default(10_000),
+  timeoutMs: z.int().positive().default(1_000),
+  /** Consecutive results that it takes to change the verdict. */
+  successThreshold: z.int().positive().default(1),
+  failureThreshold: z.int().positive().default(3),
+});
+export type Probe = z.infer<typeof probe>;
+
+/** What runs in each instance of a workload: everything a guest runtime needs but the instance's own name. */
+export const guestTemplate = z.object({
+  /** `host:` for the userland of the host, otherwise a reference that the runtime resolves. */
+  image: z.string().min(1),
+  /** Guest runtime (`zones`, `docker`, …) where the workload asks for one. Absent: any that the node has. */
+  runtime: z.string().optional(),
+  /** Replaces the entry point of the image. */
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  workingDir: z.string().optional(),
+  env: z.array(z.object({ name: z.string().min(1), value: z.string() })).default([]),
+  ports: z
+    .array(z.object({ name: z.string().optional(), port, protocol: z.enum(['tcp', 'udp']).default('tcp') }))
+    .default([]),
+  /** What is reserved for the guest when it is placed. */
+  requests: resourceVector,
+  /** What the guest cannot exceed. 0 means that no limit was asked for. */
+  limits: resourceVector,
+  readiness: probe.optional(),
+  liveness: probe.optional(),
+  startup: probe.optional(),
+  restart: z.enum(['always', 'on-failure', 'never']).default('always'),
+  /** Between the polite signal and the kill. */
+  stopGraceMs: z.int().nonnegative().default(30_000),
+  readOnlyRoot: z.boolean().default(false),
+  user: z.int().nonnegative().optional(),
+  labels: labels.default({}),
+});
+export type GuestTemplate = z.infer<typeof guestTemplate>;
+
+export const updateStrategy = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('recreate') }),
+  z.object({
+    kind: z.literal('rolling'),
+    /** Instances over the wanted number during an update. */
+    maxSurge: z.int().nonnegative(),
+    /** Instances under the wanted number that need not be ready during an update. */
+    maxUnavailable: z.int().nonnegative(),
+  }),
+]);
+export type UpdateStrategy = z.infer<typeof updateStrategy>;
+
+/** A declared workload at one revision. Any orchestrator can continue what another one declared. */
+export const workloadSpec = z.object({
+  /** `<namespace>/<name>`, unique over kinds. */
+  workload: name,
+  /** Kind in the terms of the orchestrator that took it: `Deployment`, `Pod`, an application. */
+  kind: z.string().min(1),
+  /** From 1; each change of the template makes the next. */
+  revision: z.int().positive(),
+  replicas: z.int().nonnegative(),
+  template: guestTemplate,
+  strategy: updateStrategy,
+  /** 0 to 1000; more is more important. */
+  priority: z.int().min(0).max(1_000).default(100),
+  constraints: z.array(constraint).default([]),
+  /** How long an instance must be ready before it counts as available. */
+  minReadyMs: z.int().nonnegative().default(0),
+  progressDeadlineMs: z.int().positive().default(600_000),
+  labels: labels.default({}),
+  /** The native manifest, for display by the orchestrator that took it. */
+  manifest: z.unknown().optional(),
+});
+export type WorkloadSpec = z.infer<typeof workloadSpec>;
+
+/** A name under which the ready instances of workloads are reached. */
+export const serviceSpec = z.object({
+  /** `<namespace>/<name>`. */
+  service: name,
+  /** Instances whose template labels hold all of these. */
+  selector: labels,
+  ports: z
+    .array(
+      z.object({
+        name: z.string().optional(),
+        /** Where the service listens. */
+        port,
+        /** Where the instances listen. A name refers to a port of the template. */
+        targetPort: z.union([port, z.string()]),
+        protocol: z.enum(['tcp', 'udp']).default('tcp'),
+        /** `http` lets the ingress balance each request; otherwise it balances connections. */
+        appProtocol: z.string().optional(),
+        /** A fixed port on the node, where one was asked for. */
+        nodePort: port.optional(),
+      }),
+    )
+    .min(1),
+  manifest: z.unknown().optional(),
+});
+export type ServiceSpec = z.infer<typeof serviceSpec>;
+
+/** Where a ready instance is reached. */
+export const endpoint = z.object({
+  instance: z.string(),
+  node: z.string(),
+  host: z.string(),
+  /** Port by target port of the service: as seen from the node, which may differ from inside the guest. */
+  ports: z.record(z.string(), port),
+});
+export type Endpoint = z.infer<typeof endpoint>;
