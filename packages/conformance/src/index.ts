@@ -1,1 +1,1 @@
-export {};
+export { type PluginContextOptions, pluginContext, type TestPluginContext } from './plugin-context.ts';
