@@ -178,7 +178,7 @@ export function messageOf(thrown: unknown): string {
 
 /** Wraps anything thrown as an operational failure; one that is so already stays as it is. */
 export function asCloudosError(thrown: unknown, code: ErrorCode, message?: string): CloudosError {
-  if (thrown instanceof CloudosError) return thrown;
+  if (thrown instanceof Error && errorCode(thrown) !== undefined) return thrown as CloudosError;
   return new CloudosError(code, message ? `${message}: ${messageOf(thrown)}` : messageOf(thrown), { cause: thrown });
 }
 
