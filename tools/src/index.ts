@@ -1,1 +1,1 @@
-export {};
+export type { Bench, BenchOptions, BenchRow } from './bench/bench.ts';

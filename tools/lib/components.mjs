@@ -1,0 +1,26 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** What the tests and the default stack use beside Node.js: the Debian package, its commands, and what for. */
+export const components = [
+  {
+    package: 'util-linux',
+    commands: ['unshare', 'nsenter', 'mount', 'umount', 'setpriv'],
+    purpose: 'namespaces of zones',
+  },
+  { package: 'iproute2', commands: ['ip'], purpose: 'network interfaces of zones' },
+  { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
+];
+
+/** True when the command is found on the path, or where root would find it. */
+export function isThere(command, path = process.env.PATH ?? '') {
+  const folders = new Set([...path.split(delimiter), '/usr/sbin', '/sbin']);
+  return [...folders].some((folder) => {
+    try {
+      accessSync(join(folder, command), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}

@@ -1,0 +1,79 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { filesBelow, root } from './workspace.mjs';
+
+const reportOf = (folder) => join(root, folder, 'reports/test.json');
+
+/** Removes what earlier runs reported, so that a project that never ran cannot look as if it had. */
+export function clearReports(projects) {
+  for (const { folder } of projects) rmSync(reportOf(folder), { force: true });
+}
+
+/**
+ * What the tests of a project came to. A missing report, a spec file missing in it, and a spec file that could not be
+ * loaded are failures.
+ */
+export function readReport({ name, folder }, { whole = true } = {}) {
+  const specs = filesBelow(join(root, folder, 'src')).filter((file) => file.endsWith('.spec.ts'));
+  if (!existsSync(reportOf(folder))) {
+    return specs.length === 0 ? emptyResult() : failure(`${name}: the test run left no report (did it build?)`);
+  }
+  return summarize(name, join(root, folder, 'src'), whole ? specs : [], readJson(reportOf(folder)));
+}
+
+/** The same from the parsed report of vitest. */
+export function summarize(name, sourceFolder, specs, report) {
+  if (!Array.isArray(report?.testResults)) return failure(`${name}: the report of the test run cannot be read`);
+  const result = emptyResult();
+  const seen = new Set();
+  for (const file of report.testResults) {
+    const path = file.name.startsWith(sourceFolder) ? file.name.slice(sourceFolder.length + 1) : file.name;
+    seen.add(path);
+    for (const test of file.assertionResults) add(result, test, `${name}: ${path}: ${test.fullName.trim()}`);
+    const failedInside = file.assertionResults.some((test) => test.status === 'failed');
+    if (file.status === 'failed' && !failedInside) {
+      result.failed.push({ title: `${name}: ${path} could not run`, message: file.message ?? '' });
+    }
+  }
+  for (const spec of specs) {
+    if (!seen.has(spec)) result.failed.push({ title: `${name}: ${spec} is missing in the report`, message: '' });
+  }
+  if (report.success === false && result.failed.length === 0) {
+    result.failed.push({ title: `${name}: the run failed outside of any test`, message: '' });
+  }
+  return result;
+}
+
+export function emptyResult() {
+  return { passed: 0, failed: [], skipped: [] };
+}
+
+/** Adds up results. */
+export function total(results) {
+  return results.reduce(
+    (sum, result) => ({
+      passed: sum.passed + result.passed,
+      failed: [...sum.failed, ...result.failed],
+      skipped: [...sum.skipped, ...result.skipped],
+    }),
+    emptyResult(),
+  );
+}
+
+function add(result, test, title) {
+  if (test.status === 'passed') result.passed += 1;
+  else if (test.status === 'failed') result.failed.push({ title, message: (test.failureMessages ?? [])[0] ?? '' });
+  else result.skipped.push({ title });
+}
+
+function failure(title) {
+  return { ...emptyResult(), failed: [{ title, message: '' }] };
+}
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,40 @@
+// npm run setup: installs every component that the tests use (Debian and Ubuntu, as root), then the dependencies.
+import { readFileSync } from 'node:fs';
+import { components, isThere } from './lib/components.mjs';
+import { ensureInstalled } from './lib/install.mjs';
+import { fail, run, say } from './lib/workspace.mjs';
+
+const missing = components
+  .map((component) => ({ ...component, commands: component.commands.filter((command) => !isThere(command)) }))
+  .filter(({ commands }) => commands.length > 0);
+
+if (missing.length === 0) {
+  say(`Every component is there: ${components.map((component) => component.package).join(', ')}.`);
+} else {
+  for (const { package: name, commands, purpose } of missing)
+    say(`Missing: ${commands.join(', ')} (${name}: ${purpose})`);
+  const packages = missing.map((component) => component.package);
+  const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  if (!isDebian()) fail(`This is not Debian or Ubuntu. Install what is missing with the means of this system.`);
+  if (process.getuid?.() !== 0) fail(`Installing needs root. Run as root: ${command}`);
+  say(`Installing ${packages.join(', ')} …`);
+  await apt('update', '-q');
+  await apt('install', '-y', '-q', '--no-install-recommends', ...packages);
+  say('Installed.');
+}
+await ensureInstalled();
+say('Ready: npm test, npm start.');
+
+function isDebian() {
+  if (!isThere('apt-get')) return false;
+  try {
+    return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(readFileSync('/etc/os-release', 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+async function apt(...args) {
+  const code = await run('apt-get', args, { env: { DEBIAN_FRONTEND: 'noninteractive' } });
+  if (code !== 0) fail(`apt-get ${args.join(' ')} failed with exit code ${code}; its own message is above.`);
+}
