@@ -1,3 +1,47 @@
+export {
+  atTime,
+  expectedData,
+  guestCreated,
+  guestExited,
+  guestFailed,
+  guestHealthy,
+  guestRemoved,
+  guestStarted,
+  guestUnhealthy,
+  instancePlaced,
+  instancePreempted,
+  instanceRequested,
+  instanceRestartOrdered,
+  instanceUnplaceable,
+  instanceWithdrawn,
+  nodeCordoned,
+  nodeDrained,
+  nodeJoined,
+  nodeLeft,
+  nodeLost,
+  nodeUncordoned,
+  resources,
+  rolloutAdvanced,
+  serviceDeclared,
+  serviceEndpointsChanged,
+  serviceRemoved,
+  workload,
+  workloadChanged,
+  workloadDeclared,
+  workloadRemoved,
+} from './events.ts';
 export { type FiredFault, firedFaultsMax, SeededFaults } from './faults.ts';
+export {
+  at,
+  type Events,
+  type ExpectedRefusal,
+  type Moment,
+  PolicySpec,
+  type PolicySpecOptions,
+  policySpec,
+  refused,
+  replayCutsMax,
+} from './policy-spec.ts';
+export { PolicyRun, type RunInput, type RunOutcome, settleRoundsMax } from './policy-spec-run.ts';
 export { SeededRandom, seededIds } from './seeded-random.ts';
 export { timersPerRunMax, VirtualClock, type VirtualClockOptions } from './virtual-clock.ts';
