@@ -103,11 +103,16 @@ export const errorCodes = {
   ],
   REQUEST_MALFORMED: ['The request cannot be understood.', 'Correct what is named.'],
   REQUEST_TOO_LARGE: ['The request body is larger than is allowed.', 'Send less at once.'],
+  GATEWAY_OVERLOADED: [
+    'The gateway serves as many connections as it may.',
+    'Close connections that are not needed, or retry later.',
+  ],
   ROUTE_NOT_FOUND: ['There is nothing at this path.', 'See the list of routes in the message.'],
   KERNEL_NOT_RUNNING: ['No kernel runs with this state directory.', 'Start it with `cloudos up`.'],
   KERNEL_ALREADY_RUNNING: ['A kernel already runs with this state directory.', 'Use it, or give another directory.'],
   KERNEL_UNREACHABLE: ['The kernel does not answer.', 'See whether its process is alive.'],
   TIMED_OUT: ['What was waited for did not happen in time.', 'See the last state in the message.'],
+  INTERNAL: ['A defect in cloudos itself.', 'Report it with the message and the diagnostic log of the kernel.'],
   USAGE: ['The command line is not understood.', 'See --help.'],
 } as const satisfies Record<string, readonly [meaning: string, remedy: string]>;
 
