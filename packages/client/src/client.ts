@@ -1,0 +1,190 @@
+import type {
+  ClusterView,
+  CommandResult,
+  DoctorReport,
+  ExecRequest,
+  ExecSession,
+  Explanation,
+  GuestStats,
+  KernelStatus,
+  LogRequest,
+  OutputChunk,
+  PluginView,
+  RecordedEvent,
+  SwapRequest,
+  SwapResult,
+} from '@cloudos/sdk';
+import { CloudosError } from '@cloudos/sdk';
+import { fromCloudEvent } from './cloud-event.ts';
+import { EventStream, type EventStreamOptions } from './event-stream.ts';
+import { errorOfBody, HttpConnection, type HttpOptions } from './http.ts';
+import { bytesOfBase64, jsonLines } from './lines.ts';
+import { openRemoteExec } from './remote-exec.ts';
+import { type WebSocketConstructor, webSocketOf } from './web-socket.ts';
+import type { DownLine, EventsPage, LogLine, RemoteCommand } from './wire.ts';
+
+export interface ClientOptions extends HttpOptions {
+  /** The WebSocket class, where the platform has none (Node before 22: the one of the `ws` package). */
+  readonly webSocket?: WebSocketConstructor;
+}
+
+export interface EventsRange {
+  /** Default: the first event forwards, the last one backwards. */
+  readonly from?: number;
+  /** Inclusive. */
+  readonly to?: number;
+  readonly direction?: 'forwards' | 'backwards';
+  /** At most {@link eventsPageMax}. Default 100. */
+  readonly limit?: number;
+  readonly types?: readonly string[];
+  readonly streams?: readonly string[];
+}
+
+/** How long a command may take: a policy may have to catch up first. */
+const commandTimeoutMs = 60_000;
+/** How long a swap may take: the successor replays the log. */
+const swapTimeoutMs = 600_000;
+
+/**
+ * A running kernel, seen through its gateway. Runs in Node and in browsers.
+ * Every method may throw a CloudosError with the code that the kernel gave, else KERNEL_UNREACHABLE or TIMED_OUT.
+ */
+export class CloudosClient {
+  readonly #http: HttpConnection;
+  readonly #webSocket: WebSocketConstructor | undefined;
+
+  constructor(options: ClientOptions) {
+    this.#http = new HttpConnection(options);
+    this.#webSocket = options.webSocket;
+  }
+
+  status(timeoutMs?: number): Promise<KernelStatus> {
+    return this.#http.json('/v1/status', timeoutMs === undefined ? {} : { timeoutMs });
+  }
+
+  /** What the log says at its head, or at a position (POSITION_OUT_OF_RANGE). */
+  view(at?: number): Promise<ClusterView> {
+    return this.#http.json('/v1/view', { query: { at } });
+  }
+
+  plugins(): Promise<readonly PluginView[]> {
+    return this.#http.json('/v1/plugins');
+  }
+
+  doctor(): Promise<DoctorReport> {
+    return this.#http.json('/v1/doctor', { timeoutMs: commandTimeoutMs });
+  }
+
+  why(subject: string): Promise<Explanation> {
+    return this.#http.json(`/v1/why/${encodeURIComponent(subject)}`);
+  }
+
+  stats(instance: string): Promise<GuestStats> {
+    return this.#http.json(`/v1/instances/${encodeURIComponent(instance)}/stats`);
+  }
+
+  /** @param id UUIDv7; sending a command again with the same id does nothing twice */
+  command(command: RemoteCommand, options: { readonly id?: string } = {}): Promise<CommandResult> {
+    return this.#http.json('/v1/commands', {
+      method: 'POST',
+      body: { ...command, ...options },
+      timeoutMs: commandTimeoutMs,
+    });
+  }
+
+  swap(request: SwapRequest): Promise<SwapResult> {
+    return this.#http.json('/v1/swap', { method: 'POST', body: request, timeoutMs: swapTimeoutMs });
+  }
+
+  /** One page of recorded events. For all of a range use {@link history}. */
+  async eventsPage(range: EventsRange = {}): Promise<{ events: RecordedEvent[]; head: number; next?: number }> {
+    const page = await this.#http.json<EventsPage>('/v1/events', {
+      query: { ...range, types: joined(range.types), streams: joined(range.streams) },
+    });
+    return {
+      events: page.events.map(fromCloudEvent),
+      head: page.head,
+      ...(page.next === undefined ? {} : { next: page.next }),
+    };
+  }
+
+  /** Every recorded event of a range, page by page, up to the head as it is on the way. `limit` bounds the whole. */
+  async *history(range: EventsRange = {}): AsyncGenerator<RecordedEvent, void> {
+    let left = range.limit ?? Number.POSITIVE_INFINITY;
+    let from = range.from;
+    while (left > 0) {
+      const limit = Math.min(left, 1_000);
+      const page = await this.eventsPage({ ...range, limit, ...(from === undefined ? {} : { from }) });
+      yield* page.events;
+      left -= page.events.length;
+      if (page.next === undefined) return;
+      from = page.next;
+    }
+  }
+
+  /** Live events with resume; see {@link EventStream}. */
+  events(options: EventStreamOptions = {}): EventStream {
+    const query = { types: joined(options.types), streams: joined(options.streams) };
+    return new EventStream(
+      {
+        webSocket: webSocketOf(this.#webSocket),
+        head: async () => (await this.status(5_000)).head,
+        urlFrom: (from) => this.#http.socketUrl('/v1/events', { from, ...query }),
+      },
+      options,
+    );
+  }
+
+  /** Output of a guest as it was kept, and with `follow` as it comes, until the signal is aborted. */
+  async *logs(instance: string, request: LogRequest = {}): AsyncGenerator<OutputChunk, void> {
+    const response = await this.#http.send(`/v1/instances/${encodeURIComponent(instance)}/logs`, {
+      query: { follow: request.follow, tail: request.tailLines },
+      accept: 'application/x-ndjson',
+      signal: request.signal,
+    });
+    if (!response.body) return;
+    try {
+      for await (const line of jsonLines<LogLine>(response.body)) {
+        if ('error' in line) throw errorOfBody(line.error);
+        yield { stream: line.stream, data: bytesOfBase64(line.data) };
+      }
+    } catch (error) {
+      if (!request.signal?.aborted) throw error;
+    }
+  }
+
+  /** Runs a command in a guest. `kill` of the session ends it. */
+  exec(instance: string, request: ExecRequest, timeoutMs = commandTimeoutMs): Promise<ExecSession> {
+    const url = this.#http.socketUrl(`/v1/instances/${encodeURIComponent(instance)}/exec`, {
+      command: request.command,
+      env: Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`),
+      workingDir: request.workingDir,
+      ...(request.tty ? { tty: true, columns: request.tty.columns, rows: request.tty.rows } : {}),
+    });
+    return openRemoteExec(webSocketOf(this.#webSocket), url, timeoutMs);
+  }
+
+  /** Removes every workload and guest and stops the kernel. Resolves when that is done. */
+  async down(onProgress: (text: string) => void = () => {}): Promise<void> {
+    const response = await this.#http.send('/v1/down', { method: 'POST' });
+    if (response.body) {
+      for await (const line of jsonLines<DownLine>(response.body)) {
+        if ('progress' in line) onProgress(line.progress);
+        else if ('error' in line) throw errorOfBody(line.error);
+        else return;
+      }
+    }
+    throw new CloudosError('KERNEL_UNREACHABLE', 'the connection ended before the kernel had removed everything', {
+      remedy: 'Run `cloudos down` again: it goes on where it was.',
+    });
+  }
+
+  /** Stops the kernel. Guests go on running. */
+  async stop(): Promise<void> {
+    await this.#http.json('/v1/stop', { method: 'POST' });
+  }
+}
+
+function joined(values: readonly string[] | undefined): string | undefined {
+  return values === undefined || values.length === 0 ? undefined : values.join(',');
+}
