@@ -37,6 +37,8 @@ export const guestTemplate = z.object({
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
   workingDir: z.string().optional(),
+  /** The guest's own name. Absent: its instance id. */
+  hostname: z.string().min(1).max(63).optional(),
   env: z.array(z.object({ name: z.string().min(1), value: z.string() })).default([]),
   ports: z
     .array(z.object({ name: z.string().optional(), port, protocol: z.enum(['tcp', 'udp']).default('tcp') }))
@@ -83,6 +85,8 @@ export const workloadSpec = z.object({
   /** 0 to 1000; more is more important. */
   priority: z.int().min(0).max(1_000).default(100),
   constraints: z.array(constraint).default([]),
+  /** A node that every instance must be placed on. */
+  node: z.string().optional(),
   /** How long an instance must be ready before it counts as available. */
   minReadyMs: z.int().nonnegative().default(0),
   progressDeadlineMs: z.int().positive().default(600_000),
