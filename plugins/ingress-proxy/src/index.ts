@@ -1,1 +1,2 @@
-export {};
+export { type IngressProxyConfig, ingressProxyConfig } from './config.ts';
+export { default } from './plugin.ts';
