@@ -105,6 +105,8 @@ export class Slot<S extends SlotName> {
   #soundSince = 0;
   #closed = false;
   #gate: Promise<void> = Promise.resolve();
+  #calls = 0;
+  #idle: () => void = () => {};
 
   constructor(spec: PluginSpec, options: SlotOptions<S>) {
     expectSlot(spec.plugin, options.slot);
@@ -170,6 +172,7 @@ export class Slot<S extends SlotName> {
     await this.#gate;
     const active = this.#active;
     if (!active) throw this.#emptyError();
+    this.#calls++;
     try {
       return await withinDeadline(
         this.#options.clock,
@@ -181,13 +184,30 @@ export class Slot<S extends SlotName> {
       const code = errorCode(error);
       if (code === undefined || code === 'PLUGIN_TIMEOUT') void this.fail(error, active);
       throw this.#stamp(asCloudosError(error, 'PLUGIN_FAILED', label), active);
+    } finally {
+      if (--this.#calls === 0) this.#idle();
     }
   }
 
-  /** Takes the slot down because of that error, and restarts it later. Ignored for a provider that is gone already. */
-  async fail(error: unknown, of: Activation<SlotProviders[S]> | undefined = this.#active): Promise<void> {
+  /** Resolves when no call is under way any more. Calls end within their deadlines. */
+  #quiet(): Promise<void> {
+    if (this.#calls === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  /**
+   * Takes the slot down because of that error, and restarts it later. Ignored for a provider that is gone already.
+   * @param final do not restart it: another kernel has taken over what it did
+   */
+  async fail(
+    error: unknown,
+    of: Activation<SlotProviders[S]> | undefined = this.#active,
+    final = false,
+  ): Promise<void> {
     if (of !== this.#active || this.#closed) return;
-    await this.#fail(error);
+    await this.#fail(error, final);
   }
 
   /** Creates a provider in a scope of its own without putting it in charge. */
@@ -227,7 +247,7 @@ export class Slot<S extends SlotName> {
   }
 
   /**
-   * Holds back calls, lets `handOver` move what is needed from the predecessor to the successor, then puts the
+   * Holds back new calls until those under way have ended, lets `handOver` move what is needed from the predecessor to the successor, then puts the
    * successor in charge. When `handOver` throws, the predecessor stays and the successor is closed.
    */
   async replace(
@@ -239,6 +259,7 @@ export class Slot<S extends SlotName> {
       open = resolve;
     });
     try {
+      await this.#quiet();
       const predecessor = this.#active;
       await handOver(predecessor);
       this.#cancelRestart();
@@ -278,7 +299,7 @@ export class Slot<S extends SlotName> {
     this.#soundSince = this.#options.clock.now();
   }
 
-  async #fail(error: unknown): Promise<void> {
+  async #fail(error: unknown, final = false): Promise<void> {
     const { clock, hooks, logger } = this.#options;
     const active = this.#active;
     this.#active = undefined;
@@ -288,7 +309,7 @@ export class Slot<S extends SlotName> {
     this.#attempt++;
     const failure = asCloudosError(error, 'PLUGIN_FAILED');
     this.#failure = this.#stamp(failure, active);
-    const again = this.#attempt <= this.#limits.restartsMax && !this.#closed;
+    const again = !final && this.#attempt <= this.#limits.restartsMax && !this.#closed;
     const delayMs = Math.min(this.#limits.restartDelayMs * 2 ** (this.#attempt - 1), this.#limits.restartDelayMaxMs);
     this.#restartAt = again ? now + delayMs : undefined;
     logger.error(`${this.label}: ${failure.message}`, { code: failure.code, attempt: this.#attempt });
