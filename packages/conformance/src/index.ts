@@ -1,1 +1,11 @@
+export type { GuestConformanceOptions } from './guest/guest-harness.ts';
+export {
+  defaultCommands,
+  defaultPrograms,
+  type GuestCommands,
+  type GuestProgram,
+  type GuestPrograms,
+} from './guest/guest-programs.ts';
+export { guestConformance } from './guest.conformance.ts';
+export { type HostConformanceOptions, hostConformance } from './host.conformance.ts';
 export { type PluginContextOptions, pluginContext, type TestPluginContext } from './plugin-context.ts';

@@ -1,0 +1,61 @@
+import type { PluginDefinition } from '@cloudos/sdk';
+import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { adoptionTests } from './guest/guest-adoption.ts';
+import { type GuestConformanceOptions, GuestHarness } from './guest/guest-harness.ts';
+import { interactionTests } from './guest/guest-interaction.ts';
+import { lifecycleTests } from './guest/guest-lifecycle.ts';
+import { limitTests } from './guest/guest-limits.ts';
+import { defaultCommands, defaultPrograms, type GuestCommands, type GuestPrograms } from './guest/guest-programs.ts';
+
+/** What each part of the suite works with. */
+export interface GuestSuite {
+  readonly harness: () => GuestHarness;
+  readonly programs: GuestPrograms;
+  readonly commands: GuestCommands;
+  readonly supports: Readonly<Record<string, boolean>>;
+  readonly options: GuestConformanceOptions;
+}
+
+/**
+ * What every `guest` plugin promises, tested on the plugin as it is. Call it once in a spec file.
+ *
+ * `plugin.supports` selects tests: `adopt`, `exec`, `tty`, `logs`, `stats`, `pause`, `snapshot`, `network`,
+ * `memoryLimit`, `cpuLimit`, `pidsLimit`, `signals` (guests end by signals), `commandCheck` (a command that the image
+ * lacks is refused), `imageCheck`. What is not `true` is tested to be absent or refused with GUEST_UNSUPPORTED.
+ * What the plugin supports and the fingerprint says this node cannot give (`features.memoryLimit: false`) is skipped
+ * by name.
+ */
+export function guestConformance<Config>(
+  plugin: PluginDefinition<'guest', Config>,
+  options: GuestConformanceOptions,
+): void {
+  const obstacle = options.prerequisite?.();
+  const title = `guest conformance of ${plugin.name}${obstacle ? ` (cannot run: ${obstacle})` : ''}`;
+  describe.skipIf(obstacle !== undefined)(title, () => {
+    let open: GuestHarness | undefined;
+    const suite: GuestSuite = {
+      harness: () => {
+        if (!open) throw new Error('the suite is not open');
+        return open;
+      },
+      programs: { ...defaultPrograms, ...options.programs },
+      commands: { ...defaultCommands, ...options.commands },
+      supports: plugin.supports ?? {},
+      options,
+    };
+    beforeAll(async () => {
+      open = await GuestHarness.open(plugin as PluginDefinition<'guest', unknown>, options);
+    }, 30_000);
+    afterEach(async () => {
+      const harness = suite.harness();
+      const { driver } = harness;
+      await Promise.all((await driver.list()).map((guest) => driver.remove(guest.instance)));
+    });
+    afterAll(() => open?.close(), 30_000);
+
+    lifecycleTests(suite);
+    interactionTests(suite);
+    limitTests(suite);
+    adoptionTests(suite);
+  });
+}

@@ -1,0 +1,232 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type ExecRequest,
+  type GuestDriver,
+  type GuestExit,
+  type GuestFingerprint,
+  type GuestSpec,
+  type GuestStatus,
+  type GuestTemplate,
+  guestTemplate,
+  type PluginDefinition,
+} from '@cloudos/sdk';
+import { firstValueFrom } from 'rxjs';
+import { expect } from 'vitest';
+import { type PluginContextOptions, pluginContext, type TestPluginContext } from '../plugin-context.ts';
+import type { GuestCommands, GuestProgram, GuestPrograms } from './guest-programs.ts';
+
+export interface GuestConformanceOptions {
+  /** Configuration as a stack file would give it; goes through the schema of the plugin. */
+  readonly config?: unknown;
+  /** An image in which the programs of the suite run. */
+  readonly image: string;
+  /** Why the suite cannot run here, with the command that would change it. Undefined: it can. */
+  readonly prerequisite?: () => string | undefined;
+  /** The last word on every template that the suite makes. */
+  readonly template?: (template: GuestTemplate) => GuestTemplate;
+  readonly programs?: Partial<GuestPrograms>;
+  readonly commands?: Partial<GuestCommands>;
+  /** A memory limit in which the runtime and a small program fit, for the test that exceeds it. Default 64 MiB. */
+  readonly memoryLimitBytes?: number;
+  /** Passed to the contexts that the plugin is created with. */
+  readonly context?: Pick<PluginContextOptions, 'clock'>;
+  /** How long anything may take that the suite waits for. Default 15 s. */
+  readonly deadlineMs?: number;
+}
+
+export type AskedTemplate = Partial<Omit<GuestTemplate, 'requests' | 'limits'>> & {
+  readonly limits?: Partial<GuestTemplate['limits']>;
+};
+
+const nodeId = 'conformance';
+
+/** A driver under test, its data directory, and everything it was seen to do. */
+export class GuestHarness {
+  readonly #plugin: PluginDefinition<'guest', unknown>;
+  readonly #options: GuestConformanceOptions;
+  readonly #dataDir: string;
+  readonly exits: GuestExit[] = [];
+  #context: TestPluginContext | undefined;
+  #driver: GuestDriver | undefined;
+  #generation = 0;
+  #names = 0;
+
+  private constructor(plugin: PluginDefinition<'guest', unknown>, options: GuestConformanceOptions, dataDir: string) {
+    this.#plugin = plugin;
+    this.#options = options;
+    this.#dataDir = dataDir;
+  }
+
+  static async open(
+    plugin: PluginDefinition<'guest', unknown>,
+    options: GuestConformanceOptions,
+  ): Promise<GuestHarness> {
+    const harness = new GuestHarness(plugin, options, await mkdtemp(join(tmpdir(), 'cloudos-guest-')));
+    await harness.attach();
+    return harness;
+  }
+
+  get driver(): GuestDriver {
+    if (!this.#driver) throw new Error('the driver is detached');
+    return this.#driver;
+  }
+
+  get dataDir(): string {
+    return this.#dataDir;
+  }
+
+  get deadlineMs(): number {
+    return this.#options.deadlineMs ?? 15_000;
+  }
+
+  /** What the driver reported as a failure that no call could report. */
+  get failures(): readonly unknown[] {
+    return this.#context?.failures ?? [];
+  }
+
+  /** Creates a driver over the data of the one before. */
+  async attach(): Promise<GuestDriver> {
+    this.#generation += 1;
+    const context = await pluginContext({
+      ...this.#options.context,
+      node: { id: nodeId },
+      dataDir: this.#dataDir,
+      generation: this.#generation,
+    });
+    const config = this.#plugin.config.parse(this.#options.config ?? {});
+    const driver = await this.#plugin.create(context, config);
+    const seen = driver.exits.subscribe((exit) => this.exits.push(exit));
+    context.scope.defer('exits', () => seen.unsubscribe());
+    this.#context = context;
+    this.#driver = driver;
+    return driver;
+  }
+
+  /** Closes the driver as a kernel does that stops or replaces it. */
+  async detach(): Promise<void> {
+    const context = this.#context;
+    this.#context = undefined;
+    this.#driver = undefined;
+    await context?.scope.close();
+  }
+
+  /** Removes everything, the directory too. */
+  async close(): Promise<void> {
+    if (!this.#driver) await this.attach();
+    await this.driver.purge();
+    await this.detach();
+    await rm(this.#dataDir, { recursive: true, force: true });
+  }
+
+  async fingerprint(): Promise<GuestFingerprint> {
+    return firstValueFrom(this.driver.fingerprint());
+  }
+
+  /** True when the node that the suite runs on gives what the plugin supports in general. */
+  async offers(feature: string): Promise<boolean> {
+    const print = await this.fingerprint();
+    return print.available && print.features[feature] !== false;
+  }
+
+  spec(program: GuestProgram, asked: AskedTemplate = {}): GuestSpec {
+    this.#names += 1;
+    const { limits, ...rest } = asked;
+    const template = guestTemplate.parse({
+      image: this.#options.image,
+      command: program.command,
+      args: program.args ?? [],
+      env: program.env ?? [],
+      stopGraceMs: 2_000,
+      ...rest,
+      requests: {},
+      limits: limits ?? {},
+    });
+    return {
+      instance: `conformance-${this.#generation}-${this.#names}`,
+      workload: 'default/conformance',
+      node: nodeId,
+      template: this.#options.template?.(template) ?? template,
+    };
+  }
+
+  /** Creates a guest and starts its first attempt. */
+  async run(program: GuestProgram, asked: AskedTemplate = {}): Promise<GuestStatus> {
+    const spec = this.spec(program, asked);
+    await this.driver.create(spec);
+    return this.driver.start(spec.instance, 1);
+  }
+
+  async find(instance: string): Promise<GuestStatus | undefined> {
+    return (await this.driver.list()).find((guest) => guest.instance === instance);
+  }
+
+  /** Waits for the exit to be reported. */
+  async exitOf(instance: string, attempt = 1): Promise<GuestExit> {
+    return this.until(`exit of ${instance}`, () =>
+      this.exits.find((exit) => exit.instance === instance && exit.attempt === attempt),
+    );
+  }
+
+  /** Polls until the answer is neither undefined nor false. Fails with `what` at the deadline. */
+  async until<T>(what: string, poll: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+    const deadline = Date.now() + this.deadlineMs;
+    for (;;) {
+      const answer = await poll();
+      if (answer !== undefined && answer !== false) return answer;
+      if (Date.now() > deadline) throw new Error(`did not happen in ${this.deadlineMs} ms: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** What the guest has written so far, by stream. */
+  async output(instance: string, tailLines?: number): Promise<{ stdout: string; stderr: string }> {
+    const text = { stdout: '', stderr: '' };
+    const request = tailLines === undefined ? {} : { tailLines };
+    for await (const chunk of this.driver.logs(instance, request)) {
+      text[chunk.stream] += Buffer.from(chunk.data).toString();
+    }
+    return text;
+  }
+
+  async printed(instance: string, text: string): Promise<string> {
+    return this.until(`${instance} prints ${JSON.stringify(text)}`, async () => {
+      const { stdout } = await this.output(instance);
+      return stdout.includes(text) && stdout;
+    });
+  }
+
+  /** Runs a command in the guest to its end. */
+  async exec(
+    instance: string,
+    request: ExecRequest,
+    input?: string,
+  ): Promise<{ code: number; stdout: string; stderr: string }> {
+    const session = await this.driver.exec(instance, request);
+    const text = { stdout: '', stderr: '' };
+    const ended = new Promise<void>((resolve, reject) => {
+      session.output.subscribe({
+        next: (chunk) => {
+          text[chunk.stream] += Buffer.from(chunk.data).toString();
+        },
+        complete: resolve,
+        error: reject,
+      });
+    });
+    if (input !== undefined) await session.write(Buffer.from(input));
+    session.end();
+    const code = await session.exitCode;
+    await ended;
+    return { code, ...text };
+  }
+}
+
+/** Asserts that the call is refused with one of the codes. */
+export async function expectCode(call: Promise<unknown>, ...codes: string[]): Promise<void> {
+  const code = await call.then(
+    () => 'no error',
+    (error: unknown) => (error as { code?: string }).code ?? String(error),
+  );
+  expect(codes).toContain(code);
+}

@@ -1,0 +1,54 @@
+import { describe, expect, type TestContext, test } from 'vitest';
+import type { GuestSuite } from '../guest.conformance.ts';
+
+/** Limits, each tested by exceeding it. */
+export function limitTests({ harness, programs, supports, options }: GuestSuite): void {
+  const needs = async (context: TestContext, feature: string) =>
+    context.skip(!(await harness().offers(feature)), `the fingerprint says that this node has no ${feature}`);
+  const memoryBytes = options.memoryLimitBytes ?? 64 * 2 ** 20;
+
+  describe('limits', () => {
+    test.runIf(supports.memoryLimit)(
+      'a guest that takes more memory than its limit is killed for it',
+      async (context) => {
+        await needs(context, 'memoryLimit');
+        const { instance } = await harness().run(programs.allocate(memoryBytes * 4), { limits: { memoryBytes } });
+        const exit = await harness().exitOf(instance);
+        expect(exit).toMatchObject({ reason: 'oom-killed', signal: 'SIGKILL', exitCode: null });
+        expect(await harness().find(instance)).toMatchObject({ state: 'exited', exit: { reason: 'oom-killed' } });
+      },
+    );
+    test.runIf(supports.memoryLimit)('a guest within its memory limit runs', async (context) => {
+      await needs(context, 'memoryLimit');
+      const limits = { memoryBytes: memoryBytes * 4 };
+      const { instance } = await harness().run(programs.allocate(memoryBytes), { limits });
+      await harness().printed(instance, 'done');
+      expect(await harness().find(instance)).toMatchObject({ state: 'running' });
+    });
+    test.runIf(supports.pidsLimit)('a guest gets no more processes than its limit', async (context) => {
+      await needs(context, 'pidsLimit');
+      const { instance } = await harness().run(programs.spawnProcesses(60), { limits: { pids: 40 } });
+      const got = Number.parseInt(await harness().printed(instance, 'running'), 10);
+      expect(got).toBeLessThan(40);
+      expect(got).toBeGreaterThan(0);
+      expect(await harness().find(instance)).toMatchObject({ state: 'running' });
+    });
+    test.runIf(supports.cpuLimit && supports.stats)(
+      'a guest gets no more processor time than its limit',
+      async (context) => {
+        await needs(context, 'cpuLimit');
+        const { driver } = harness();
+        const { instance } = await harness().run(programs.burnCpu(), { limits: { cpuMillis: 200 } });
+        const used = async () => ({ cpu: (await driver.stats(instance)).cpuNanos ?? 0, at: process.hrtime.bigint() });
+        const first = await used();
+        const last = await harness().until('two seconds of burning', async () => {
+          const now = await used();
+          return now.at - first.at > 2_000_000_000n && now;
+        });
+        const share = (last.cpu - first.cpu) / Number(last.at - first.at);
+        expect(share).toBeLessThan(0.26);
+        expect(share).toBeGreaterThan(0);
+      },
+    );
+  });
+}
