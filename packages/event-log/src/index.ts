@@ -1,1 +1,37 @@
-export {};
+export {
+  AppendLedger,
+  type KnownEvent,
+  revisionConflict,
+  type SearchResult,
+  type Verdict,
+} from './append-ledger.ts';
+export { appendEventsMax, assertAppend, completeMeta, streamNameBytesMax, unknownProducer } from './append-request.ts';
+export { deepFreeze } from './deep-freeze.ts';
+export { exportLog } from './export.ts';
+export { compileFilter, type EventPredicate, matchesAny } from './filter.ts';
+export {
+  type ForgottenIds,
+  type IdAnswer,
+  IdWindow,
+  idWindowMin,
+  isForgotten,
+  mergeIds,
+  noteId,
+  nothingForgotten,
+} from './id-window.ts';
+export { type ImportResult, importAppendMax, importInFlightMax, importLineMax, importLog } from './import.ts';
+export { MemoryEventLog, type MemoryEventLogOptions } from './memory.log.ts';
+export { MemorySnapshots } from './memory-snapshots.ts';
+export {
+  LiveProjection,
+  type Projected,
+  type Projection,
+  type ProjectOptions,
+  project,
+  saveSnapshot,
+} from './projection.ts';
+export { type Bounds, boundsOf, isStreamRange } from './range.ts';
+export { type SchemaOptions, withSchemas } from './schemas.log.ts';
+export { type SubscriptionSource, subscribeTo } from './subscription.ts';
+export { LogTail, tailEventsMin } from './tail.ts';
+export { type Upcast, Upcasters } from './upcasters.ts';
