@@ -57,6 +57,7 @@ export class EventFeed {
   readonly #stopped = new AbortController();
   #next: number | undefined;
   #socket: WebSocketLike | undefined;
+  #gaveUp = false;
   #held: { promise: Promise<void>; release: () => void } | undefined;
 
   constructor(source: FeedSource, options: FeedOptions, sink: FeedSink) {
@@ -87,7 +88,11 @@ export class EventFeed {
       release = resolve;
     });
     this.#held = { promise, release };
-    this.#socket?.close(1000);
+    this.#gaveUp = true;
+    const socket = this.#socket;
+    // What this connection still brings is not taken, or it would come twice, or after a gap.
+    this.#socket = undefined;
+    socket?.close(1000);
   }
 
   release(): void {
@@ -102,8 +107,9 @@ export class EventFeed {
     for (let attempt = 0; ; ) {
       const end = await this.#attempt();
       if (signal.aborted) return;
-      if (this.#held) {
-        await this.#held.promise;
+      if (this.#gaveUp) {
+        this.#gaveUp = false;
+        await this.#held?.promise;
         attempt = 0;
         continue;
       }
@@ -157,11 +163,11 @@ export class EventFeed {
       let received = false;
       socket.addEventListener('open', () => {
         openedAt = Date.now();
-        if (this.#stopped.signal.aborted || this.#held) socket.close(1000);
+        if (this.#stopped.signal.aborted || this.#socket !== socket) socket.close(1000);
         else this.#options.onConnection?.({ open: true });
       });
       socket.addEventListener('message', (message) => {
-        if (this.#stopped.signal.aborted || this.#held || this.#socket !== socket) return;
+        if (this.#stopped.signal.aborted || this.#socket !== socket) return;
         const event = fromCloudEvent(JSON.parse(String(message.data)) as CloudEvent);
         if (event.position < (this.#next ?? 0)) return;
         this.#next = event.position + 1;

@@ -1,1 +1,7 @@
-export {};
+export { defaultBounds, type GatewayBounds } from './bounds.ts';
+export { type EndpointInfo, endpointFileOf } from './endpoint-file.ts';
+export { httpStatusOf } from './error-response.ts';
+export { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
+export { routeList } from './routes.ts';
+export { ensureToken, tokenFileOf } from './token-file.ts';
+export type { SocketCounts } from './upgrades.ts';

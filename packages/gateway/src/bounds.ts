@@ -1,0 +1,33 @@
+/** The gateway's bounds. Each may be set lower or higher through {@link GatewayOptions}. */
+export interface GatewayBounds {
+  /** Bytes of a request body; beyond: REQUEST_TOO_LARGE. */
+  readonly bodyMaxBytes: number;
+  /** Bytes of one WebSocket message from a client; beyond: close code 1009. */
+  readonly frameMaxBytes: number;
+  /** Bytes that wait for one event subscriber; beyond, the log is not read further for it until it has caught up. */
+  readonly socketBufferMaxBytes: number;
+  /** Bytes of output that wait for one exec client; beyond, the command is ended and the socket closed with 1008. */
+  readonly execBufferMaxBytes: number;
+  /** Bytes of standard input that wait for one command; beyond, its socket is not read. */
+  readonly stdinBufferMaxBytes: number;
+  /** WebSockets at once; beyond: GATEWAY_OVERLOADED. */
+  readonly socketsMax: number;
+  /** TCP connections at once; beyond, they are closed on arrival. */
+  readonly connectionsMax: number;
+  /** Between two pings. A socket with nothing left to send that answers none of three in a row is ended. */
+  readonly heartbeatMs: number;
+  /** How long answers under way may go on when the gateway closes. */
+  readonly closeGraceMs: number;
+}
+
+export const defaultBounds: GatewayBounds = {
+  bodyMaxBytes: 4 * 1024 * 1024,
+  frameMaxBytes: 1024 * 1024,
+  socketBufferMaxBytes: 1024 * 1024,
+  execBufferMaxBytes: 8 * 1024 * 1024,
+  stdinBufferMaxBytes: 1024 * 1024,
+  socketsMax: 1_024,
+  connectionsMax: 2_048,
+  heartbeatMs: 30_000,
+  closeGraceMs: 2_000,
+};

@@ -1,0 +1,161 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Kernel } from '@cloudos/kernel';
+import { asCloudosError, CloudosError, type Logger, messageOf, silentLogger } from '@cloudos/sdk';
+import { createAdaptorServer } from '@hono/node-server';
+import type { AccessRules } from './access.ts';
+import { defaultBounds, type GatewayBounds } from './bounds.ts';
+import { Connections } from './connections.ts';
+import { removeEndpoint, writeEndpoint } from './endpoint-file.ts';
+import { portHolder } from './port-holder.ts';
+import { buildRoutes } from './routes.ts';
+import { ensureToken, tokenFileOf } from './token-file.ts';
+import { refuseUpgrade, type SocketCounts, Upgrades } from './upgrades.ts';
+
+export interface GatewayOptions {
+  readonly kernel: Kernel;
+  /** Holds `token` and `endpoint.json`. */
+  readonly stateDir: string;
+  /** Default 127.0.0.1: only processes of this machine reach it. */
+  readonly host?: string;
+  /** 0 (the default) takes any free port; `endpoint.json` says which. */
+  readonly port?: number;
+  /** Origins of browser pages that may use the gateway besides its own: `https://console.example`. */
+  readonly allowedOrigins?: readonly string[];
+  readonly logger?: Logger;
+  readonly bounds?: Partial<GatewayBounds>;
+  /** Told when a client has stopped the kernel, or has taken everything down. The kernel does not run any more. */
+  onEnd?(how: 'stopped' | 'down'): void;
+}
+
+export interface Gateway {
+  readonly url: string;
+  readonly port: number;
+  readonly tokenFile: string;
+  readonly token: string;
+  connections(): SocketCounts;
+  /** Closes every connection, and removes the endpoint file. Calling it again waits for the first. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a kernel over HTTP and WebSocket.
+ * @throws CloudosError PORT_IN_USE (naming who holds it), PERMISSION_DENIED
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { kernel, stateDir } = options;
+  const host = options.host ?? '127.0.0.1';
+  const logger = options.logger ?? silentLogger;
+  const bounds = { ...defaultBounds, ...options.bounds };
+  const token = await ensureToken(stateDir);
+  let rules: AccessRules = {
+    token,
+    tokenFile: tokenFileOf(stateDir),
+    allowedOrigins: options.allowedOrigins ?? [],
+    ownOrigins: [],
+  };
+  const ending = endings(kernel, (how) => options.onEnd?.(how));
+  const context = { kernel, rules: () => rules, bounds, logger };
+  const app = buildRoutes({ ...context, ...ending });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  server.maxConnections = bounds.connectionsMax;
+  const connections = new Connections(server);
+  const upgrades = new Upgrades(context);
+  server.on('upgrade', (request, socket, head) => upgrades.handle(request, socket, head));
+  server.on('clientError', (error, socket) => {
+    if (!socket.writable) return void socket.destroy();
+    refuseUpgrade(socket, new CloudosError('REQUEST_MALFORMED', `this is not HTTP: ${error.message}`));
+  });
+  const port = await listen(server, host, options.port ?? 0);
+  const authority = host.includes(':') ? `[${host}]` : host;
+  const url = `http://${authority}:${port}`;
+  rules = { ...rules, ownOrigins: [...new Set([url, `http://127.0.0.1:${port}`, `http://localhost:${port}`])] };
+  const { pid, startedAt } = kernel.status();
+  try {
+    await writeEndpoint(stateDir, { url, pid, startedAt });
+  } catch (error) {
+    server.close();
+    throw asCloudosError(error, 'PERMISSION_DENIED', `endpoint.json cannot be written in ${stateDir}`);
+  }
+  let closing: Promise<void> | undefined;
+  return {
+    url,
+    port,
+    tokenFile: rules.tokenFile,
+    token,
+    connections: () => upgrades.counts(),
+    close: () => {
+      closing ??= removeEndpoint(stateDir, pid).then(async () => {
+        const ended = upgrades.close(bounds.closeGraceMs);
+        await connections.close(bounds.closeGraceMs);
+        await ended;
+      });
+      return closing;
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      listenError(error, host, port).then(reject, reject);
+    });
+    server.listen(port, host, () => {
+      server.removeAllListeners('error');
+      server.on('error', () => {});
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+async function listenError(error: NodeJS.ErrnoException, host: string, port: number): Promise<CloudosError> {
+  if (error.code === 'EADDRINUSE') {
+    const holder = (await portHolder(port)) ?? 'another process';
+    return new CloudosError('PORT_IN_USE', `the gateway cannot listen on ${host}:${port}: ${holder} does`, {
+      cause: error,
+      remedy: 'Stop it, or give another port in the stack file (gateway.port; 0 takes any free one).',
+      details: { host, port, holder },
+    });
+  }
+  if (error.code === 'EACCES') {
+    return new CloudosError('PERMISSION_DENIED', `listening on ${host}:${port} is not permitted`, {
+      cause: error,
+      remedy: 'Give a port of 1024 or higher in the stack file (gateway.port).',
+    });
+  }
+  const remedy = 'Correct gateway.host in the stack file.';
+  return new CloudosError('STACK_MALFORMED', `listening on ${host}:${port} failed: ${messageOf(error)}`, {
+    cause: error,
+    remedy,
+  });
+}
+
+/** The two ways in which a client ends the kernel; asked twice, the second waits for the first. */
+function endings(kernel: Kernel, onEnd: (how: 'stopped' | 'down') => void) {
+  let downing: Promise<void> | undefined;
+  let stopping: Promise<void> | undefined;
+  return {
+    down(onProgress: (text: string) => void): Promise<void> {
+      if (!downing) {
+        downing = kernel.down(onProgress);
+        downing.then(
+          () => setImmediate(onEnd, 'down'),
+          () => {
+            downing = undefined;
+          },
+        );
+      }
+      return downing;
+    },
+    stop(): Promise<void> {
+      stopping ??= kernel.stop();
+      stopping.then(
+        () => setImmediate(onEnd, 'stopped'),
+        () => {
+          stopping = undefined;
+        },
+      );
+      return stopping;
+    },
+  };
+}

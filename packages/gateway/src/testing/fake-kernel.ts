@@ -1,0 +1,159 @@
+import type { CommandOptions, Kernel, SlotCommand } from '@cloudos/kernel';
+import {
+  CloudosError,
+  type ClusterView,
+  type CommandResult,
+  type DoctorReport,
+  type ExecRequest,
+  type ExecSession,
+  type Explanation,
+  type GuestStats,
+  type KernelStatus,
+  type LogProvider,
+  type LogRequest,
+  type OutputChunk,
+  type PluginView,
+  type SwapRequest,
+  type SwapResult,
+} from '@cloudos/sdk';
+import { FakeExec } from './fake-exec.ts';
+import { FakeLog } from './fake-log.ts';
+
+const emptyView: ClusterView = { position: -1, time: 0, nodes: [], workloads: [], instances: [], services: [] };
+
+/**
+ * A kernel in memory, for tests of gateways, clients and commands: it records what it is asked and answers what the
+ * test has put there. Its log is a real sequence of events; nothing follows from them.
+ */
+export class FakeKernel implements Kernel {
+  readonly events = new FakeLog();
+  readonly log: Kernel['log'];
+  readonly commands: { command: SlotCommand; options: CommandOptions | undefined }[] = [];
+  readonly swaps: SwapRequest[] = [];
+  readonly execs: FakeExec[] = [];
+  /** Calls of `logs` that have not ended. For leak tests. */
+  openLogs = 0;
+  stopped = false;
+  takenDown = false;
+  pluginViews: PluginView[] = [];
+  doctorReport: DoctorReport = { nodes: [] };
+  /** What `view` answers, by position asked for. */
+  onView: (at: number | undefined) => ClusterView = () => emptyView;
+  onCommand: (command: SlotCommand) => CommandResult | Promise<CommandResult> = () => ({
+    events: [],
+    warnings: [],
+    correlation: 'none',
+  });
+  /** Output of each instance; following it goes on until the signal. */
+  readonly output = new Map<string, OutputChunk[]>();
+  readonly #startedAt = Date.now();
+
+  constructor(stateDir = '/nowhere') {
+    const verify: LogProvider['verify'] = async () => ({
+      ok: true,
+      events: this.events.events.length,
+      streams: 1,
+      head: this.events.head(),
+      damages: [],
+    });
+    const { events } = this;
+    this.log = {
+      read: (range) => events.read(range),
+      subscribe: (from, filter, backpressure) => events.subscribe(from, filter, backpressure),
+      head: () => events.head(),
+      verify,
+    };
+    this.#stateDir = stateDir;
+  }
+
+  readonly #stateDir: string;
+
+  status(): KernelStatus {
+    return {
+      stack: 'fake',
+      pid: process.pid,
+      version: '0.0.0',
+      startedAt: this.#startedAt,
+      head: this.events.head(),
+      stateDir: this.#stateDir,
+    };
+  }
+
+  async view(at?: number): Promise<ClusterView> {
+    if (at !== undefined && at > this.events.head()) {
+      throw new CloudosError('POSITION_OUT_OF_RANGE', `position ${at}: the log ends at ${this.events.head()}`);
+    }
+    return this.onView(at);
+  }
+
+  plugins(): readonly PluginView[] {
+    return this.pluginViews;
+  }
+
+  async command(command: SlotCommand, options?: CommandOptions): Promise<CommandResult> {
+    this.commands.push({ command, options });
+    return this.onCommand(command);
+  }
+
+  async swap(request: SwapRequest): Promise<SwapResult> {
+    this.swaps.push(request);
+    return { slot: request.slot, from: 'old', to: request.plugin, generation: 2, position: 7, catchUpMs: 3 };
+  }
+
+  async why(subject: string): Promise<Explanation> {
+    if (subject === 'nothing') throw new CloudosError('INSTANCE_NOT_FOUND', 'nothing is called nothing');
+    return { subject, summary: `${subject} is fine`, steps: [] };
+  }
+
+  async doctor(): Promise<DoctorReport> {
+    return this.doctorReport;
+  }
+
+  async exec(instance: string, request: ExecRequest): Promise<ExecSession> {
+    this.#assertInstance(instance);
+    if (request.command[0] === 'missing')
+      throw new CloudosError('COMMAND_NOT_FOUND', 'there is no missing in the guest');
+    const session = new FakeExec(request);
+    this.execs.push(session);
+    return session;
+  }
+
+  async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
+    this.#assertInstance(instance);
+    this.openLogs++;
+    try {
+      const chunks = this.output.get(instance) ?? [];
+      yield* request.tailLines === undefined ? chunks : chunks.slice(-request.tailLines);
+      if (request.follow && request.signal && !request.signal.aborted) {
+        await new Promise((resolve) => request.signal?.addEventListener('abort', resolve, { once: true }));
+      }
+    } finally {
+      this.openLogs--;
+    }
+  }
+
+  async stats(instance: string): Promise<GuestStats> {
+    this.#assertInstance(instance);
+    return { memoryBytes: 1024, pids: 2 };
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.events.close();
+  }
+
+  async down(onProgress: (text: string) => void = () => {}): Promise<void> {
+    onProgress('removing 2 instances');
+    onProgress('removed');
+    this.takenDown = true;
+    await this.stop();
+  }
+
+  #assertInstance(instance: string): void {
+    if (this.output.has(instance)) return;
+    throw new CloudosError(
+      'INSTANCE_NOT_FOUND',
+      `no instance ${instance}; there are ${[...this.output.keys()].join(', ')}`,
+    );
+  }
+}

@@ -1,0 +1,3 @@
+export { FakeExec } from './fake-exec.ts';
+export { FakeKernel } from './fake-kernel.ts';
+export { type FakeEvent, FakeLog } from './fake-log.ts';
