@@ -44,6 +44,8 @@ export const kernelEvents = {
       generation,
       level: z.int(),
       node: z.string().optional(),
+      /** How a restart finds the successor again: package name or path. */
+      reference: z.string().optional(),
       config: z.unknown().optional(),
     }),
   },

@@ -22,7 +22,10 @@ export const migrationEvents = {
     schema: z.object({ migration, instance, successor: instance }),
   },
   SourceRetired: { doc: 'The source was shut down.', schema: z.object({ migration, instance }) },
-  MigrationCompleted: { doc: 'The guest has moved.', schema: z.object({ migration, instance, successor: instance }) },
+  MigrationCompleted: {
+    doc: 'The guest has moved: its successor is the one that runs.',
+    schema: z.object({ migration, instance, successor: instance }),
+  },
   MigrationAborted: {
     doc: 'The source stays; what was made at the destination is removed.',
     schema: z.object({ migration, instance, code: z.string(), reason: z.string() }),

@@ -44,7 +44,10 @@ export const resourcesEvents = {
     doc: 'An owner may use at most that much in all.',
     schema: z.object({ owner: z.string(), limit: resourceVector }),
   },
-  NodeCordoned: { doc: 'Nothing new is placed on the node.', schema: z.object({ node, reason: z.string() }) },
+  NodeCordoned: {
+    doc: 'Nothing new is placed on the node. With `drain`, its instances move away as well.',
+    schema: z.object({ node, reason: z.string(), drain: z.boolean().optional() }),
+  },
   NodeUncordoned: { doc: 'The node takes instances again.', schema: z.object({ node }) },
   NodeDrained: { doc: 'The last instance has left a node that is being drained.', schema: z.object({ node }) },
 } as const;

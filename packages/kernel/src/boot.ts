@@ -1,0 +1,325 @@
+import { withSchemas } from '@cloudos/event-log';
+import {
+  checkConfig,
+  expectSlot,
+  installedPlugins,
+  type PluginSource,
+  type PluginSpec,
+  Slot,
+} from '@cloudos/plugin-bus';
+import {
+  type Clock,
+  CloudosError,
+  type EventData,
+  event,
+  type IdSource,
+  type Logger,
+  type LogProvider,
+  newId,
+  type SlotName,
+  silentLogger,
+  slots as slotTraits,
+  systemClock,
+} from '@cloudos/sdk';
+import { ClusterFeed } from './cluster/cluster-feed.ts';
+import { Composition, token } from './composition.ts';
+import { IngressFeeder } from './ingress-feeder.ts';
+import type { Kernel } from './kernel.ts';
+import { type KernelHistory, KernelJournal, kernelStream, placeOf, readHistory } from './kernel-journal.ts';
+import { Fleet } from './node/fleet.ts';
+import { makeAgent } from './node/make-agent.ts';
+import { PolicySeat, type PolicySlotName } from './policy/policy-seat.ts';
+import { type KernelLimits, RunningKernel } from './running-kernel.ts';
+import { pluginDataDir, SlotFactory } from './slot-factory.ts';
+import { type PluginEntry, readStack, type Stack, type StackNode } from './stack/stack.ts';
+import { StreamWriter } from './stream-writer.ts';
+import { Swapper } from './swap.ts';
+
+export interface BootOptions {
+  /** The stack file; or {@link stack}, if it was read already. */
+  readonly stackFile?: string;
+  readonly stack?: Stack;
+  /** Where the log and what plugins keep lie. Made if it is not there. */
+  readonly stateDir: string;
+  readonly logger?: Logger;
+  /** Steps of the boot, for people. */
+  readonly onProgress?: (text: string) => void;
+  /** The kernel cannot go on: another one has taken over the log, or the log is damaged. It has stopped by itself. */
+  readonly onFatal?: (error: unknown) => void;
+  readonly clock?: Clock;
+  readonly newId?: IdSource;
+  /** Where plugins come from (default: installed packages and paths beside the stack file). */
+  readonly plugins?: PluginSource;
+  readonly limits?: KernelLimits;
+}
+
+/** The plugins of a stack, found and with checked configuration. */
+interface ResolvedStack {
+  readonly log: PluginSpec;
+  readonly resources: PluginSpec;
+  readonly orchestrator: PluginSpec;
+  readonly ingress: PluginSpec | undefined;
+  readonly nodes: readonly ResolvedNode[];
+}
+
+interface ResolvedNode {
+  readonly name: string;
+  readonly host: PluginSpec;
+  readonly guests: readonly PluginSpec[];
+}
+
+/**
+ * Assembles the stack and starts it: everything is found and checked first, then the log is opened, what it says is
+ * taken in, nodes adopt what runs, and the policies go on deciding where they left off.
+ * @throws CloudosError what is wrong with the stack, a plugin, its configuration or the log; nothing is left open then
+ */
+export async function bootKernel(options: BootOptions): Promise<Kernel> {
+  const stack = options.stack ?? (await readStack(options.stackFile ?? 'cloudos.yaml'));
+  const clock = options.clock ?? systemClock;
+  const logger = options.logger ?? silentLogger;
+  const progress = options.onProgress ?? (() => {});
+  const plugins = options.plugins ?? installedPlugins(stack.dir);
+  const declared = await resolveStack(stack, plugins);
+  progress(`stack ${stack.name}: ${describe(declared)}`);
+
+  const { slot: logSlot, log } = await openLog(declared.log, { ...options, clock, logger });
+  try {
+    const history = await readHistory(log);
+    const resolved = history.digest === stack.digest ? await withSwaps(declared, history, plugins) : declared;
+    progress(`log open at position ${log.head()}`);
+    const parts = compose({ ...options, clock, logger, stack, plugins, resolved, history, log });
+    const kernel = new RunningKernel({ ...parts, stack, logSlot, clock, log, stateDir: options.stateDir, logger });
+    parts.fatal.handler = (error) => {
+      logger.error(`the kernel cannot go on: ${error}`);
+      void kernel.stop().finally(() => options.onFatal?.(error));
+    };
+    await kernel.start(assembled(stack, resolved), progress);
+    return kernel;
+  } catch (error) {
+    await logSlot.close();
+    throw error;
+  }
+}
+
+async function openLog(
+  spec: PluginSpec,
+  { stateDir, clock, logger, newId: ids = newId, limits }: BootOptions & { clock: Clock; logger: Logger },
+): Promise<{ slot: Slot<'log'>; log: LogProvider }> {
+  const slot = new Slot<'log'>(spec, {
+    slot: 'log',
+    clock,
+    newId: ids,
+    logger,
+    dataDir: (plugin) => pluginDataDir(stateDir, plugin),
+    hooks: { activated: () => {}, deactivated: () => {}, failed: () => {} },
+    ...(limits?.slots && { limits: limits.slots }),
+  });
+  const activation = await slot.prepare(spec); // throws why the log cannot be opened, which a restart would not mend
+  await slot.replace(activation, async () => {});
+  return { slot, log: withSchemas(activation.provider) };
+}
+
+const tokens = {
+  feed: token<ClusterFeed>('cluster feed'),
+  journal: token<KernelJournal>('journal'),
+  slots: token<SlotFactory>('slots'),
+  fleet: token<Fleet>('fleet'),
+  resources: token<PolicySeat>('resources'),
+  orchestrator: token<PolicySeat>('orchestrator'),
+  ingress: token<IngressFeeder | undefined>('ingress'),
+  swapper: token<Swapper>('swapper'),
+};
+
+interface ComposeOptions extends BootOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly stack: Stack;
+  readonly plugins: PluginSource;
+  readonly resolved: ResolvedStack;
+  readonly history: KernelHistory;
+  readonly log: LogProvider;
+}
+
+/** Wires the parts of the kernel. Nothing runs yet. */
+function compose(options: ComposeOptions) {
+  const { clock, logger, stateDir, plugins, resolved, history, log, limits, newId: ids = newId } = options;
+  const fatal: { handler: (error: unknown) => void } = { handler: () => {} };
+  const stopping = new AbortController();
+  const writer = (stream: string, onFailure: (error: unknown) => void) =>
+    new StreamWriter({
+      log,
+      stream,
+      producer: { plugin: 'kernel', generation: (history.generations.get(placeOf(kernelStream)) ?? 0) + 1 },
+      clock,
+      newId: ids,
+      signal: stopping.signal,
+      onFailure,
+    });
+  const seat = (name: PolicySlotName, slots: SlotFactory) =>
+    new PolicySeat({ name, spec: resolved[name], slots, log, clock, newId: ids, limits: limits?.policies });
+  const die = (error: unknown) => fatal.handler(error);
+
+  const parts = new Composition()
+    .provide(tokens.feed, () => new ClusterFeed(log))
+    .provide(tokens.journal, () => new KernelJournal(writer(kernelStream, die), die))
+    .provide(tokens.slots, (get) => {
+      const slotOptions = { stateDir, clock, newId: ids, logger, limits: limits?.slots };
+      return new SlotFactory(slotOptions, get(tokens.journal), history);
+    })
+    .provide(tokens.fleet, (get) => new Fleet(get(tokens.feed)))
+    .provide(tokens.resources, (get) => seat('resources', get(tokens.slots)))
+    .provide(tokens.orchestrator, (get) => seat('orchestrator', get(tokens.slots)))
+    .provide(tokens.ingress, (get) => {
+      const { ingress } = resolved;
+      return ingress && new IngressFeeder(ingress, get(tokens.slots), get(tokens.feed), logger);
+    })
+    .provide(tokens.swapper, (get) => {
+      const seats = { resources: get(tokens.resources), orchestrator: get(tokens.orchestrator) };
+      return new Swapper({ plugins, journal: get(tokens.journal), seats, fleet: get(tokens.fleet), clock });
+    });
+
+  const slots = parts.get(tokens.slots);
+  const journal = parts.get(tokens.journal);
+  const cluster = () => parts.get(tokens.feed).state;
+  const makeAgents = () =>
+    resolved.nodes.map((node) =>
+      makeAgent({
+        ...node,
+        slots,
+        cluster: cluster(),
+        clock,
+        logger,
+        journal,
+        writer,
+        onFatal: die,
+        limits: limits?.nodes,
+      }),
+    );
+  return {
+    fatal,
+    stopping,
+    makeAgents,
+    slots,
+    journal,
+    feed: parts.get(tokens.feed),
+    fleet: parts.get(tokens.fleet),
+    seats: { resources: parts.get(tokens.resources), orchestrator: parts.get(tokens.orchestrator) },
+    ingress: parts.get(tokens.ingress),
+    swapper: parts.get(tokens.swapper),
+  };
+}
+
+/** Loads every plugin and checks every configuration: nothing has started when something is wrong. */
+export async function resolveStack(stack: Stack, plugins: PluginSource): Promise<ResolvedStack> {
+  const resolve =
+    (slot: SlotName) =>
+    async (entry: PluginEntry): Promise<PluginSpec> => {
+      const plugin = await plugins.load(entry.plugin);
+      expectSlot(plugin, slot);
+      checkConfig(plugin.definition, entry.config);
+      return { plugin, config: entry.config ?? {} };
+    };
+  const resolved = {
+    log: await resolve('log')(stack.log),
+    resources: await resolve('resources')(stack.resources),
+    orchestrator: await resolve('orchestrator')(stack.orchestrator),
+    ingress: stack.ingress && (await resolve('ingress')(stack.ingress)),
+    nodes: await Promise.all(
+      stack.nodes.map(async ({ name, host, guests }: StackNode) => ({
+        name,
+        host: await resolve('host')(host),
+        guests: await Promise.all(guests.map(resolve('guest'))),
+      })),
+    ),
+  };
+  refuseTwice(resolved.nodes);
+  refuseMissing(resolved);
+  return resolved;
+}
+
+function refuseTwice(nodes: readonly ResolvedNode[]): void {
+  for (const { name, guests } of nodes) {
+    const names = guests.map(({ plugin }) => plugin.definition.name);
+    const twice = names.find((plugin, at) => names.indexOf(plugin) !== at);
+    if (twice) throw new CloudosError('SLOT_CONFLICT', `node ${name}: guest plugin ${twice} is given twice`);
+  }
+}
+
+/** Slots that a plugin requires must be there. Host features are known only when the host has described itself. */
+function refuseMissing(resolved: ResolvedStack): void {
+  const present = new Set<string>([
+    'log',
+    'resources',
+    'orchestrator',
+    'host',
+    'guest',
+    ...(resolved.ingress ? ['ingress'] : []),
+  ]);
+  for (const { plugin } of all(resolved)) {
+    for (const required of plugin.definition.requires ?? []) {
+      if (!Object.hasOwn(slotTraits, required) || present.has(required)) continue;
+      throw new CloudosError(
+        'PLUGIN_REQUIREMENT',
+        `${plugin.definition.name} requires slot ${required}, which the stack leaves empty`,
+      );
+    }
+  }
+}
+
+function all({ log, resources, orchestrator, ingress, nodes }: ResolvedStack): PluginSpec[] {
+  const perNode = nodes.flatMap(({ host, guests }) => [host, ...guests]);
+  return [log, resources, orchestrator, ...(ingress ? [ingress] : []), ...perNode];
+}
+
+/** What swaps since this stack file was first assembled have put in place of what the file says. */
+async function withSwaps(
+  stack: ResolvedStack,
+  { swaps }: KernelHistory,
+  plugins: PluginSource,
+): Promise<ResolvedStack> {
+  let { resources, orchestrator, nodes } = stack;
+  for (const { slot, node, from, to, reference, config } of swaps) {
+    const spec: PluginSpec = { plugin: await plugins.load(reference ?? to), config: config ?? {} };
+    if (slot === 'resources') resources = spec;
+    else if (slot === 'orchestrator') orchestrator = spec;
+    else nodes = nodes.map((each) => (each.name === node ? swapOnNode(each, slot, from, spec) : each));
+  }
+  return { ...stack, resources, orchestrator, nodes };
+}
+
+function swapOnNode(node: ResolvedNode, slot: string, from: string, spec: PluginSpec): ResolvedNode {
+  if (slot === 'host') return { ...node, host: spec };
+  return { ...node, guests: node.guests.map((guest) => (guest.plugin.definition.name === from ? spec : guest)) };
+}
+
+function assembled(stack: Stack, resolved: ResolvedStack) {
+  const entry =
+    (slot: SlotName, node?: string) =>
+    ({ plugin }: PluginSpec) => ({
+      slot,
+      plugin: plugin.definition.name,
+      version: plugin.version,
+      ...(node !== undefined && { node }),
+    });
+  const { log, resources, orchestrator, ingress, nodes } = resolved;
+  const plugins: EventData<'StackAssembled'>['plugins'] = [
+    entry('log')(log),
+    entry('resources')(resources),
+    entry('orchestrator')(orchestrator),
+    ...(ingress ? [entry('ingress')(ingress)] : []),
+    ...nodes
+      .slice(0, nodesListed)
+      .flatMap(({ name, host, guests }) => [entry('host', name)(host), ...guests.map(entry('guest', name))]),
+  ];
+  return event('StackAssembled', { stack: stack.name, digest: stack.digest, plugins });
+}
+
+/** Nodes whose plugins StackAssembled lists; PluginActivated tells of each anyway. */
+const nodesListed = 100;
+
+function describe({ log, resources, orchestrator, nodes }: ResolvedStack): string {
+  const name = ({ plugin }: PluginSpec) => plugin.definition.name;
+  const guests = new Set(nodes.flatMap((node) => node.guests.map(name)));
+  const hosts = new Set(nodes.map(({ host }) => name(host)));
+  return [name(log), [...hosts].join(', '), name(resources), name(orchestrator), [...guests].join(', ')].join(' + ');
+}

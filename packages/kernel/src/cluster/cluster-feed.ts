@@ -1,0 +1,93 @@
+import type { EventLog, LogProvider, RecordedEvent, SharedEvent } from '@cloudos/sdk';
+import { type Observable, Subject, type Subscription } from 'rxjs';
+import { clusterSnapshotVersion, loadCluster, saveCluster } from './cluster-snapshot.ts';
+import { type ClusterState, emptyCluster, evolveCluster } from './cluster-state.ts';
+
+/** A snapshot of the cluster is saved after that many events. */
+const snapshotEvery = 200_000;
+const snapshotKey = 'kernel/cluster';
+
+/** Keeps the cluster state level with the log and tells what has changed. */
+export class ClusterFeed {
+  readonly #log: EventLog & Pick<LogProvider, 'snapshots'>;
+  readonly #changes = new Subject<readonly SharedEvent[]>();
+  readonly #waiting = new Set<{ position: number; reached: () => void }>();
+  #state: ClusterState = emptyCluster();
+  #snapshotAt = -1;
+  #subscription: Subscription | undefined;
+
+  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>) {
+    this.#log = log;
+  }
+
+  /** Live: changed in place as events arrive. */
+  get state(): ClusterState {
+    return this.#state;
+  }
+
+  /** Events that the state has just taken in, in order. */
+  get changes(): Observable<readonly SharedEvent[]> {
+    return this.#changes;
+  }
+
+  /** Rebuilds the state from the newest snapshot and the log after it. */
+  async catchUp(): Promise<void> {
+    const snapshot = await this.#log.snapshots.load(snapshotKey, clusterSnapshotVersion);
+    if (snapshot && snapshot.position <= this.#log.head()) {
+      this.#state = loadCluster(snapshot.state);
+      this.#snapshotAt = snapshot.position;
+    }
+    for await (const batch of this.#log.read({ from: this.#state.position + 1 })) this.#evolve(batch);
+  }
+
+  /** Follows the log from where {@link catchUp} has led to. */
+  start(): void {
+    this.#subscription = this.#log.subscribe(this.#state.position + 1).subscribe((batch) => {
+      this.#evolve(batch);
+      this.#changes.next(batch as readonly SharedEvent[]);
+      for (const waiting of this.#waiting) {
+        if (waiting.position > this.#state.position) continue;
+        this.#waiting.delete(waiting);
+        waiting.reached();
+      }
+      if (this.#state.position - this.#snapshotAt >= snapshotEvery) void this.save();
+    });
+  }
+
+  /** Resolves when the state has taken in that position. */
+  level(position: number): Promise<void> {
+    if (this.#state.position >= position || !this.#subscription || this.#subscription.closed) return Promise.resolve();
+    return new Promise((reached) => this.#waiting.add({ position, reached }));
+  }
+
+  /** The state as it was when the log ended at that position. */
+  async stateAt(position: number): Promise<ClusterState> {
+    const state = emptyCluster();
+    for await (const batch of this.#log.read({ to: position })) {
+      for (const event of batch) evolveCluster(state, event as SharedEvent);
+    }
+    return state;
+  }
+
+  async save(): Promise<void> {
+    if (this.#state.position <= this.#snapshotAt) return;
+    this.#snapshotAt = this.#state.position;
+    const { position } = this.#state;
+    await this.#log.snapshots.save(snapshotKey, {
+      version: clusterSnapshotVersion,
+      position,
+      state: saveCluster(this.#state),
+    });
+  }
+
+  stop(): void {
+    this.#subscription?.unsubscribe();
+    for (const { reached } of this.#waiting) reached();
+    this.#waiting.clear();
+    this.#changes.complete();
+  }
+
+  #evolve(batch: readonly RecordedEvent[]): void {
+    for (const event of batch) evolveCluster(this.#state, event as SharedEvent);
+  }
+}

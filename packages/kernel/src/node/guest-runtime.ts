@@ -1,0 +1,91 @@
+import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
+import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestStatus } from '@cloudos/sdk';
+import type { Subscription } from 'rxjs';
+
+/** What a node agent wants to know of its runtimes. */
+export interface RuntimeOwner {
+  readonly clock: Clock;
+  /** A driver has come into charge; these are the guests it found. */
+  found(runtime: GuestRuntime, guests: readonly GuestStatus[]): Promise<void>;
+  exited(runtime: GuestRuntime, exit: GuestExit): void;
+  /** Whether the runtime can be used, or how, has changed. */
+  fingerprinted(runtime: GuestRuntime): void;
+}
+
+/** How long a driver may take to say whether it can run here, and to list its guests. */
+const attachDeadlineMs = 30_000;
+
+/** One guest runtime of a node: the slot of its driver, and what is known of it. */
+export class GuestRuntime {
+  readonly #owner: RuntimeOwner;
+  #slot: Slot<'guest'> | undefined;
+  #fingerprint: GuestFingerprint | undefined;
+  #detach: () => void = () => {};
+
+  constructor(owner: RuntimeOwner) {
+    this.#owner = owner;
+  }
+
+  get slot(): Slot<'guest'> {
+    if (!this.#slot) throw new Error('the runtime has no slot yet');
+    return this.#slot;
+  }
+
+  fill(slot: Slot<'guest'>): void {
+    this.#slot = slot;
+  }
+
+  get fingerprint(): GuestFingerprint | undefined {
+    return this.#fingerprint;
+  }
+
+  /** Runs guests now. */
+  get usable(): boolean {
+    return this.#fingerprint?.available === true && this.slot.active !== undefined;
+  }
+
+  readonly hooks: SlotHooks<GuestDriver> = {
+    activated: (activation) => this.#attach(activation),
+    deactivated: () => this.#leave(),
+    failed: (failure) => {
+      if (failure.restartAt === undefined) this.#owner.fingerprinted(this);
+    },
+  };
+
+  async #attach(activation: Activation<GuestDriver>): Promise<void> {
+    const { provider } = activation;
+    let fingerprints: Subscription | undefined;
+    const first = new Promise<void>((resolve, reject) => {
+      fingerprints = provider.fingerprint().subscribe({
+        next: (fingerprint) => {
+          const changed = this.#fingerprint && JSON.stringify(this.#fingerprint) !== JSON.stringify(fingerprint);
+          this.#fingerprint = fingerprint;
+          resolve();
+          if (changed) this.#owner.fingerprinted(this);
+        },
+        error: (error) => {
+          reject(error);
+          void this.slot.fail(error, activation);
+        },
+      });
+    });
+    const exits = provider.exits.subscribe({
+      next: (exit) => this.#owner.exited(this, exit),
+      error: (error) => void this.slot.fail(error, activation),
+    });
+    this.#detach = () => {
+      fingerprints?.unsubscribe();
+      exits.unsubscribe();
+    };
+    const { clock } = this.#owner;
+    await withinDeadline(clock, `${this.slot.label}: fingerprint`, attachDeadlineMs, () => first);
+    if (!this.#fingerprint?.available) return;
+    const guests = await withinDeadline(clock, `${this.slot.label}: list`, attachDeadlineMs, () => provider.list());
+    await this.#owner.found(this, guests);
+  }
+
+  #leave(): void {
+    this.#detach();
+    this.#detach = () => {};
+  }
+}

@@ -1,0 +1,301 @@
+import {
+  type Clock,
+  CloudosError,
+  delay,
+  type EventData,
+  errorCode,
+  event,
+  type GuestExit,
+  type GuestSpec,
+  type GuestStatus,
+  hasCode,
+  type Logger,
+  messageOf,
+  type NewEvent,
+} from '@cloudos/sdk';
+import type { ClusterState, InstanceRecord } from '../cluster/cluster-state.ts';
+import { exitedEvent, startedEvent } from './adoption.ts';
+import type { GuestRuntime } from './guest-runtime.ts';
+import { checkProbe } from './probe-check.ts';
+import { Prober } from './prober.ts';
+import type { Semaphore } from './semaphore.ts';
+
+/** Bounds of the work on one guest. */
+export interface GuestLimits {
+  /** Between two tries to stop or remove a guest; doubled each time. */
+  readonly retryDelayMs: number;
+  readonly retryDelayMaxMs: number;
+  /** Tries before it is left to the next restart of the agent or the driver. */
+  readonly retriesMax: number;
+}
+
+/** What the node gives to the workers of its guests. */
+export interface GuestWorkplace {
+  readonly node: string;
+  readonly cluster: ClusterState;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly operations: Semaphore;
+  readonly limits: GuestLimits;
+  readonly stopping: AbortSignal;
+  /** The runtime for an instance. @throws CloudosError RUNTIME_UNAVAILABLE */
+  choose(record: InstanceRecord): GuestRuntime;
+  /** Records in the node's stream; holds back while too much waits there. */
+  record(events: readonly NewEvent[]): Promise<void>;
+  /** Nothing is left of a guest that the log does not know. */
+  forget(instance: string): void;
+}
+
+type Stage = EventData<'GuestFailed'>['stage'];
+
+/**
+ * Brings one guest to what the log wants of it, one step after another, and records each outcome. What it knows of the
+ * guest is what the driver told it last; what is wanted it reads from the cluster state each time.
+ */
+export class GuestWorker {
+  readonly instance: string;
+  readonly #at: GuestWorkplace;
+  #runtime: GuestRuntime | undefined;
+  #phase: 'none' | 'created' | 'running' | 'exited' | 'failed' | 'removed' = 'none';
+  /** The last run that was tried; 0 before the first. */
+  #attempt: number;
+  #busy = false;
+  #dirty = false;
+  /** `stop` is under way: the exit is what it resolves with, not news. */
+  #stopping = false;
+  /** An exit that was told before the start of its run had been noted. */
+  #earlyExit: GuestExit | undefined;
+  #failures = 0;
+  #prober: Prober | undefined;
+
+  constructor(instance: string, workplace: GuestWorkplace) {
+    this.instance = instance;
+    this.#at = workplace;
+    this.#attempt = this.#record()?.attempt ?? 0;
+  }
+
+  get runtime(): GuestRuntime | undefined {
+    return this.#runtime;
+  }
+
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** Something about the instance may have changed. */
+  notify(): void {
+    this.#dirty = true;
+    if (!this.#busy) void this.#work();
+  }
+
+  /** Takes note of a guest that the driver has listed. */
+  found(runtime: GuestRuntime, status: GuestStatus): void {
+    this.#runtime = runtime;
+    this.#phase = status.state === 'paused' ? 'running' : status.state;
+    this.#attempt = status.attempt;
+    const record = this.#record();
+    if (this.#phase === 'running' && record?.wanted === 'run') this.#probe(record, record.ready);
+  }
+
+  /** The driver does not list the guest any more. */
+  vanished(): void {
+    this.#prober?.stop();
+    this.#phase = 'none';
+  }
+
+  /** The driver tells of an exit. */
+  exited(exit: GuestExit): void {
+    if (this.#stopping) return;
+    if (this.#phase === 'running' && exit.attempt === this.#attempt) this.#ended(exit);
+    else if (this.#busy && exit.attempt > this.#attempt) this.#earlyExit = exit;
+  }
+
+  /** Stops probing; the guest stays as it is. */
+  detach(): void {
+    this.#prober?.stop();
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    try {
+      while (this.#dirty && !this.#at.stopping.aborted) {
+        this.#dirty = false;
+        await this.#settle();
+      }
+    } catch (error) {
+      // What a writer failed with is told to the node by the writer; anything else is a bug that must be seen.
+      if (!this.#at.stopping.aborted) this.#at.logger.error(`${this.#at.node}: ${this.instance}: ${messageOf(error)}`);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #settle(): Promise<void> {
+    if (this.#phase === 'removed') return; // recorded; the log has yet to tell so
+    const record = this.#record();
+    if (!record || record.wanted === 'stop') return this.#retire(record);
+    if (record.attemptWanted <= this.#attempt) return;
+    if (this.#phase === 'running') await this.#stop(record.graceMs);
+    if (!this.#at.stopping.aborted) await this.#run(record);
+  }
+
+  async #run(record: InstanceRecord): Promise<void> {
+    const attempt = record.attemptWanted;
+    let stage: Stage = 'create';
+    try {
+      const runtime = this.#phase === 'none' || this.#phase === 'failed' ? this.#at.choose(record) : this.#runtime;
+      if (!runtime) throw new Error('a guest without a runtime');
+      this.#runtime = runtime;
+      await this.#at.operations.run(async () => {
+        if (this.#phase === 'none' || this.#phase === 'failed') await this.#create(runtime, record);
+        stage = 'start';
+        await this.#start(runtime, record, attempt);
+      });
+    } catch (error) {
+      await this.#failed(attempt, stage, error);
+    }
+  }
+
+  async #create(runtime: GuestRuntime, record: InstanceRecord): Promise<void> {
+    const spec = this.#specOf(record);
+    const { handle, runtime: name } = await runtime.slot.call('create', (driver) => driver.create(spec));
+    this.#phase = 'created';
+    await this.#at.record([event('GuestCreated', { ...this.#about, runtime: name, handle })]);
+  }
+
+  async #start(runtime: GuestRuntime, record: InstanceRecord, attempt: number): Promise<void> {
+    this.#earlyExit = undefined;
+    const status = await runtime.slot.call('start', (driver) => driver.start(this.instance, attempt));
+    this.#phase = 'running';
+    this.#attempt = attempt;
+    await this.#at.record([startedEvent(this.#at.node, status)]);
+    const exit = status.exit ?? this.#earlyExit;
+    if (exit && exit.attempt === attempt) this.#ended(exit);
+    else this.#probe(record, false);
+  }
+
+  async #retire(record: InstanceRecord | undefined): Promise<void> {
+    this.#prober?.stop();
+    try {
+      if (this.#phase === 'running') {
+        if (record && record.drainMs > 0) await delay(this.#at.clock, record.drainMs, this.#at.stopping);
+        if (this.#at.stopping.aborted) return;
+        await this.#stop(record?.graceMs ?? 0);
+      }
+      const runtime = this.#runtime;
+      if (runtime && this.#phase !== 'none') {
+        await this.#at.operations.run(() => runtime.slot.call('remove', (driver) => driver.remove(this.instance)));
+      }
+      this.#phase = 'removed';
+      if (record) await this.#at.record([event('GuestRemoved', this.#about)]);
+      else this.#at.forget(this.instance);
+    } catch (error) {
+      await this.#retireLater(record, error);
+    }
+  }
+
+  async #retireLater(record: InstanceRecord | undefined, error: unknown): Promise<void> {
+    const { stopping, limits, clock } = this.#at;
+    this.#stopping = false;
+    if (stopping.aborted || this.#slotComesBack(error)) return;
+    if (record) await this.#failed(this.#attempt, this.#phase === 'running' ? 'stop' : 'remove', error);
+    if (++this.#failures > limits.retriesMax) return;
+    const delayMs = Math.min(limits.retryDelayMs * 2 ** (this.#failures - 1), limits.retryDelayMaxMs);
+    clock.after(delayMs, () => this.notify());
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const runtime = this.#runtime;
+    if (!runtime) return;
+    this.#stopping = true;
+    this.#prober?.stop();
+    const exit = await this.#at.operations.run(() =>
+      runtime.slot.call('stop', (driver) => driver.stop(this.instance, graceMs), graceMs + stopMarginMs),
+    );
+    this.#stopping = false;
+    const { instance } = this;
+    this.#ended(exit ?? { instance, attempt: this.#attempt, exitCode: null, signal: null, reason: 'stopped' });
+  }
+
+  #ended(exit: GuestExit): void {
+    this.#phase = 'exited';
+    this.#prober?.stop();
+    this.#tell(exitedEvent(this.#at.node, exit));
+  }
+
+  async #failed(attempt: number, stage: Stage, error: unknown): Promise<void> {
+    if (this.#at.stopping.aborted || this.#slotComesBack(error)) return; // settled again when the driver is back
+    if (stage === 'create' || stage === 'start') this.#attempt = attempt;
+    if (stage === 'create') this.#phase = 'failed';
+    const { remedy } = error as Partial<CloudosError>;
+    await this.#at.record([
+      event('GuestFailed', {
+        ...this.#about,
+        attempt: Math.max(1, attempt),
+        stage,
+        code: errorCode(error) ?? 'PLUGIN_FAILED',
+        reason: messageOf(error),
+        ...(remedy !== undefined && { remedy }),
+      }),
+    ]);
+  }
+
+  #probe(record: InstanceRecord, ready: boolean): void {
+    this.#prober?.stop();
+    const { template } = record;
+    if (!template?.readiness && !template?.liveness && !template?.startup) return;
+    const attempt = this.#attempt;
+    this.#prober = new Prober({
+      template,
+      clock: this.#at.clock,
+      ready,
+      check: async (probe) => {
+        const runtime = this.#runtime;
+        if (!runtime) return { ok: false, message: 'the guest has no runtime' };
+        return checkProbe(
+          this.#at.clock,
+          { instance: this.instance, runtime, address: this.#record()?.address },
+          probe,
+        );
+      },
+      report: (probe, healthy, reason) => {
+        const about = { ...this.#about, attempt, probe };
+        this.#tell(healthy ? event('GuestHealthy', about) : event('GuestUnhealthy', { ...about, reason }));
+      },
+    });
+    this.#prober.start();
+  }
+
+  #specOf({ instance, workload, revision, template }: InstanceRecord): GuestSpec {
+    if (template) return { instance, workload, node: this.#at.node, template };
+    throw new CloudosError(
+      'GUEST_SPEC_INVALID',
+      `${instance}: workload ${workload} has no revision ${revision} in the log`,
+    );
+  }
+
+  /** What the log says of the instance, if it is placed on this node. */
+  #record(): InstanceRecord | undefined {
+    const record = this.#at.cluster.instances.get(this.instance);
+    return record?.node === this.#at.node ? record : undefined;
+  }
+
+  /** The driver is down and will be restarted: what was asked of it is asked again then. */
+  #slotComesBack(error: unknown): boolean {
+    const down = hasCode(error, 'SLOT_EMPTY') || hasCode(error, 'PLUGIN_TIMEOUT') || hasCode(error, 'PLUGIN_FAILED');
+    const slot = this.#runtime?.slot.view();
+    return down && slot !== undefined && (slot.state !== 'failed' || slot.restartAt !== undefined);
+  }
+
+  get #about(): { instance: string; node: string } {
+    return { instance: this.instance, node: this.#at.node };
+  }
+
+  /** Records without waiting for room. */
+  #tell(entry: NewEvent): void {
+    this.#at.record([entry]).catch(() => {}); // the writer tells the node by itself
+  }
+}
+
+/** A driver gets that much more than the grace to stop a guest before its slot counts as hanging. */
+const stopMarginMs = 30_000;

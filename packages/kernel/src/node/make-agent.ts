@@ -1,0 +1,41 @@
+import type { PluginSpec } from '@cloudos/plugin-bus';
+import type { Clock, Logger } from '@cloudos/sdk';
+import type { ClusterState } from '../cluster/cluster-state.ts';
+import type { KernelJournal } from '../kernel-journal.ts';
+import type { SlotFactory } from '../slot-factory.ts';
+import { isFenced, type StreamWriter } from '../stream-writer.ts';
+import { GuestRuntime } from './guest-runtime.ts';
+import { NodeAgent, type NodeLimits } from './node-agent.ts';
+
+export interface AgentParts {
+  readonly name: string;
+  readonly host: PluginSpec;
+  readonly guests: readonly PluginSpec[];
+  readonly slots: SlotFactory;
+  readonly cluster: ClusterState;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly journal: KernelJournal;
+  readonly writer: (stream: string, onFailure: (error: unknown) => void) => StreamWriter;
+  readonly onFatal: (error: unknown) => void;
+  readonly limits: Partial<NodeLimits> | undefined;
+}
+
+/** The agent of one node with the slots of its host and its guest runtimes. */
+export function makeAgent(parts: AgentParts): { agent: NodeAgent; start: () => Promise<void> } {
+  const { name, cluster, clock, logger, journal, slots, limits, onFatal } = parts;
+  const writer = parts.writer(`node-${name}`, (error) => {
+    if (!isFenced(error)) return onFatal(error);
+    logger.warn(`node ${name} is served by another kernel now`);
+    void agent.stop();
+  });
+  const onLost = (reason: string) => journal.nodeLost(name, reason);
+  const agent = new NodeAgent({ node: name, cluster, writer, clock, logger, onLost, ...(limits && { limits }) });
+  const host = slots.make('host', parts.host, agent.hostHooks, name);
+  const runtimes = parts.guests.map((spec) => {
+    const runtime = new GuestRuntime(agent);
+    runtime.fill(slots.make('guest', spec, runtime.hooks, name));
+    return runtime;
+  });
+  return { agent, start: () => agent.start(host, runtimes) };
+}

@@ -1,0 +1,273 @@
+import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
+import {
+  type Clock,
+  CloudosError,
+  event,
+  type GuestExit,
+  type GuestStatus,
+  type HostInventory,
+  type Logger,
+  messageOf,
+  type NewEvent,
+  type SlotProviders,
+} from '@cloudos/sdk';
+import type { Subscription } from 'rxjs';
+import type { ClusterState, InstanceRecord } from '../cluster/cluster-state.ts';
+import type { StreamWriter } from '../stream-writer.ts';
+import { adoptionEvents } from './adoption.ts';
+import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
+import { type GuestLimits, GuestWorker, type GuestWorkplace } from './guest-worker.ts';
+import { Semaphore } from './semaphore.ts';
+
+/** Bounds of a node agent. */
+export interface NodeLimits extends GuestLimits {
+  /** Guests that are created, started, stopped or removed at the same time. */
+  readonly operationsMax: number;
+  /** How long a host may take to describe itself. */
+  readonly inventoryDeadlineMs: number;
+}
+
+export const nodeLimits: NodeLimits = {
+  operationsMax: 16,
+  retryDelayMs: 1_000,
+  retryDelayMaxMs: 60_000,
+  retriesMax: 10,
+  inventoryDeadlineMs: 30_000,
+};
+
+export interface NodeAgentOptions {
+  readonly node: string;
+  readonly cluster: ClusterState;
+  readonly writer: StreamWriter;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The host is lost; what the log shall say of it is the kernel's to write. */
+  readonly onLost: (reason: string) => void;
+  readonly limits?: Partial<NodeLimits>;
+}
+
+/**
+ * Makes one node what the log says it should be, and records what came of it in the node's own stream. Effects follow
+ * the log: an instance is placed, its guest is started, the start is recorded. After a restart it compares what the
+ * drivers list with what the log says, and adopts, starts or removes.
+ */
+export class NodeAgent implements RuntimeOwner {
+  readonly node: string;
+  readonly clock: Clock;
+  readonly #options: NodeAgentOptions;
+  readonly #limits: NodeLimits;
+  readonly #workplace: GuestWorkplace;
+  readonly #workers = new Map<string, GuestWorker>();
+  readonly #stopping = new AbortController();
+  #host: Slot<'host'> | undefined;
+  #runtimes: readonly GuestRuntime[] = [];
+  #inventory: HostInventory | undefined;
+  #inventories: Subscription | undefined;
+  #joined = false;
+
+  constructor(options: NodeAgentOptions) {
+    this.#options = options;
+    this.node = options.node;
+    this.clock = options.clock;
+    this.#limits = { ...nodeLimits, ...options.limits };
+    const { node, cluster, clock, logger, writer } = options;
+    this.#workplace = {
+      node,
+      cluster,
+      clock,
+      logger,
+      operations: new Semaphore(this.#limits.operationsMax),
+      limits: this.#limits,
+      stopping: this.#stopping.signal,
+      choose: (record) => this.#choose(record),
+      record: (events) => writer.write(events),
+      forget: (instance) => this.forget(instance),
+    };
+  }
+
+  get host(): Slot<'host'> | undefined {
+    return this.#host;
+  }
+
+  get runtimes(): readonly GuestRuntime[] {
+    return this.#runtimes;
+  }
+
+  readonly hostHooks: SlotHooks<SlotProviders['host']> = {
+    activated: (activation) => this.#watchHost(activation),
+    deactivated: () => this.#inventories?.unsubscribe(),
+    failed: ({ error }) => {
+      if (this.#joined) this.#options.onLost(error.message);
+    },
+  };
+
+  /** Joins the cluster: claims the node's stream, offers its capacity, and puts its guests in order. */
+  async start(host: Slot<'host'>, runtimes: readonly GuestRuntime[]): Promise<void> {
+    this.#host = host;
+    this.#runtimes = runtimes;
+    await host.start();
+    await this.#options.writer.claim();
+    for (const runtime of runtimes) await runtime.slot.start();
+    this.#joined = true;
+    await this.#offer();
+    this.#notifyAll();
+  }
+
+  /** Something that the log says of the instance has changed. */
+  notify(instance: string): void {
+    if (this.#joined && !this.#stopping.signal.aborted) this.#worker(instance).notify();
+  }
+
+  /** The log says that the guest is removed. */
+  forget(instance: string): void {
+    this.#workers.delete(instance);
+  }
+
+  /** The runtime that has the guest. @throws CloudosError GUEST_NOT_FOUND */
+  runtimeOf(instance: string): GuestRuntime {
+    const runtime = this.#workers.get(instance)?.runtime;
+    if (runtime) return runtime;
+    throw new CloudosError('GUEST_NOT_FOUND', `node ${this.node} has no guest ${instance}`);
+  }
+
+  /** Leaves every guest as it is. What was recorded is durable when it resolves. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const worker of this.#workers.values()) worker.detach();
+    await this.#options.writer
+      .flushed()
+      .catch((error) => this.#options.logger.warn(`${this.node}: ${messageOf(error)}`));
+    for (const runtime of this.#runtimes) await runtime.slot.close();
+    await this.#host?.close();
+  }
+
+  /** Removes every guest and everything that the drivers made, and takes the node out of the cluster. */
+  async purge(): Promise<void> {
+    for (const { slot } of this.#runtimes) {
+      if (slot.active) await slot.call('purge', (driver) => driver.purge());
+    }
+    await this.#record(event('NodeLeft', { node: this.node, reason: 'taken down' }));
+    await this.#options.writer.flushed();
+  }
+
+  async found(runtime: GuestRuntime, statuses: readonly GuestStatus[]): Promise<void> {
+    const { cluster, logger } = this.#options;
+    const listed = new Set<string>();
+    for (const status of statuses) {
+      listed.add(status.instance);
+      const worker = this.#worker(status.instance);
+      if (worker.busy) continue; // it asks the driver again by itself
+      const record = cluster.instances.get(status.instance);
+      if (record?.node === this.node) await this.#record(...adoptionEvents(this.node, record, status));
+      else logger.info(`${this.node}: guest ${status.instance} is not wanted any more, removing it`);
+      worker.found(runtime, status);
+    }
+    for (const [instance, worker] of this.#workers) {
+      if (worker.runtime === runtime && !listed.has(instance) && !worker.busy) worker.vanished();
+    }
+    for (const record of this.#placed()) {
+      const ranHere = record.guest !== 'none' && record.runtime === runtime.fingerprint?.runtime;
+      if (ranHere && !listed.has(record.instance)) await this.#record(...adoptionEvents(this.node, record, undefined));
+    }
+    if (this.#joined) this.#notifyAll();
+  }
+
+  exited(runtime: GuestRuntime, exit: GuestExit): void {
+    const worker = this.#workers.get(exit.instance);
+    if (worker?.runtime === runtime) worker.exited(exit);
+  }
+
+  fingerprinted(): void {
+    if (!this.#joined) return;
+    void this.#offer();
+    this.#notifyAll();
+  }
+
+  /** The runtime that the instance asks for, or the first that is usable; else one that will be soon. */
+  #choose(record: InstanceRecord): GuestRuntime {
+    const wanted = record.runtime;
+    const fitting = this.#runtimes.filter(({ fingerprint }) => !wanted || fingerprint?.runtime === wanted);
+    const chosen =
+      fitting.find((runtime) => runtime.usable) ?? fitting.find(({ slot }) => slot.view().restartAt !== undefined);
+    if (chosen) return chosen;
+    const have = this.#runtimes.map(
+      ({ fingerprint, slot }) => fingerprint?.runtime ?? slot.spec.plugin.definition.name,
+    );
+    const why = fitting.map(({ fingerprint, slot }) =>
+      fingerprint && !fingerprint.available ? fingerprint.reason : (slot.view().reason ?? 'its driver is not active'),
+    );
+    const asked = wanted ? `runtime ${wanted}` : 'any runtime';
+    const message = `node ${this.node} cannot run ${asked}: ${why.join('; ') || `it has ${have.join(', ') || 'none'}`}`;
+    throw new CloudosError('RUNTIME_UNAVAILABLE', message);
+  }
+
+  async #watchHost(activation: Activation<SlotProviders['host']>): Promise<void> {
+    const first = new Promise<void>((resolve, reject) => {
+      const gone = (error: unknown) => {
+        reject(error);
+        void this.#host?.fail(error, activation);
+      };
+      this.#inventories = activation.provider.inventory().subscribe({
+        next: (inventory) => {
+          this.#inventory = inventory;
+          resolve();
+          if (this.#joined) void this.#offer();
+        },
+        error: gone,
+        complete: () => gone(new CloudosError('PLUGIN_FAILED', `the host of node ${this.node} is gone`)),
+      });
+    });
+    await withinDeadline(this.clock, `${this.node}: inventory`, this.#limits.inventoryDeadlineMs, () => first);
+    if (this.#joined) await this.#offer();
+  }
+
+  /** Records what the node offers, unless the log says so already. */
+  async #offer(): Promise<void> {
+    const inventory = this.#inventory;
+    if (!inventory) return;
+    const runtimes = this.#runtimes.flatMap(({ fingerprint, usable }) =>
+      usable && fingerprint?.available
+        ? [{ name: fingerprint.runtime, version: fingerprint.version, features: { ...fingerprint.features } }]
+        : [],
+    );
+    const { capacity } = inventory;
+    const attributes = { ...inventory.attributes };
+    const known = this.#options.cluster.nodes.get(this.node);
+    const joined = known?.state === 'ready' && same(known.attributes, attributes);
+    if (joined && same(known.capacity, capacity) && same(known.runtimes, runtimes)) return;
+    const { node } = this;
+    if (joined) await this.#record(event('NodeCapacityChanged', { node, capacity, runtimes }));
+    else await this.#record(event('NodeJoined', { node, capacity, attributes, runtimes }));
+  }
+
+  #notifyAll(): void {
+    for (const worker of [...this.#workers.values()]) worker.notify();
+    for (const record of this.#placed()) this.notify(record.instance);
+  }
+
+  /** What the log has placed on this node. */
+  *#placed(): Iterable<InstanceRecord> {
+    const { cluster } = this.#options;
+    for (const name of [...(cluster.nodes.get(this.node)?.instances ?? [])]) {
+      const record = cluster.instances.get(name);
+      if (record) yield record;
+    }
+  }
+
+  #worker(instance: string): GuestWorker {
+    let worker = this.#workers.get(instance);
+    if (!worker) {
+      worker = new GuestWorker(instance, this.#workplace);
+      this.#workers.set(instance, worker);
+    }
+    return worker;
+  }
+
+  async #record(...events: NewEvent[]): Promise<void> {
+    if (events.length > 0) await this.#options.writer.write(events);
+  }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,63 @@
+import { type Clock, delay, type GuestTemplate, type Probe, type ProbeResult } from '@cloudos/sdk';
+
+export type ProbeKind = 'readiness' | 'liveness' | 'startup';
+
+export interface ProberOptions {
+  readonly template: Pick<GuestTemplate, ProbeKind>;
+  readonly clock: Clock;
+  readonly check: (probe: Probe) => Promise<ProbeResult>;
+  /** A verdict has changed. */
+  readonly report: (kind: ProbeKind, healthy: boolean, message: string) => void;
+  /** What the log says of readiness, for a guest that was adopted. */
+  readonly ready?: boolean;
+}
+
+/**
+ * Probes one run of a guest as the kubelet does: the startup probe first; once it has succeeded, readiness and
+ * liveness. A verdict changes after as many equal results in a row as its threshold says.
+ */
+export class Prober {
+  readonly #options: ProberOptions;
+  readonly #stopping = new AbortController();
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { startup, readiness, liveness } = this.#options.template;
+    if (startup && !this.#options.ready) await this.#watch('startup', startup, undefined, true);
+    if (readiness) void this.#watch('readiness', readiness, this.#options.ready || undefined, false);
+    if (liveness) void this.#watch('liveness', liveness, true, false);
+  }
+
+  async #watch(kind: ProbeKind, probe: Probe, known: boolean | undefined, untilHealthy: boolean): Promise<void> {
+    const { clock, check, report } = this.#options;
+    const { signal } = this.#stopping;
+    let verdict = known;
+    let streak = 0;
+    let last: boolean | undefined;
+    if (probe.initialDelayMs > 0) await delay(clock, probe.initialDelayMs, signal);
+    while (!signal.aborted) {
+      const result = await check(probe);
+      if (signal.aborted) return;
+      streak = result.ok === last ? streak + 1 : 1;
+      last = result.ok;
+      const threshold = result.ok ? probe.successThreshold : probe.failureThreshold;
+      if (streak >= threshold && result.ok !== verdict) {
+        verdict = result.ok;
+        report(kind, verdict, result.message);
+        if (verdict && untilHealthy) return;
+      }
+      await delay(clock, probe.periodMs, signal);
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import {
+  type AppendResult,
+  type Clock,
+  CloudosError,
+  delay,
+  type EventLog,
+  event,
+  hasCode,
+  type IdSource,
+  type NewEvent,
+  type Producer,
+} from '@cloudos/sdk';
+
+export interface StreamWriterOptions {
+  readonly log: Pick<EventLog, 'append' | 'revision'>;
+  readonly stream: string;
+  readonly producer: Producer;
+  readonly clock: Clock;
+  readonly newId: IdSource;
+  /** Aborted when the writer's owner stops: waiting ends. */
+  readonly signal: AbortSignal;
+  /** Called once when a queued append fails for good. */
+  readonly onFailure?: (error: unknown) => void;
+}
+
+/** Events that may wait in a writer before `write` holds its caller back. */
+export const writerQueueMax = 8_192;
+/** Events in one append of a writer. */
+export const writerBatchMax = 1_024;
+/** Between two tries when the log is full or overloaded. */
+const retryDelayMs = 250;
+
+/**
+ * The one writer of a stream. Claiming the stream moves its revision on, so that a predecessor's next append fails on
+ * the fence; ours fails likewise once a successor has claimed (REVISION_CONFLICT).
+ */
+export class StreamWriter {
+  readonly #options: StreamWriterOptions;
+  #revision = -1;
+  #queue: NewEvent[] = [];
+  #flushing: Promise<void> | undefined;
+  #failure: unknown;
+  #last = -1;
+
+  constructor(options: StreamWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Position of the last event that this writer has appended, -1 before the first. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** Takes over the stream; those events follow in the same append. */
+  async claim(events: readonly NewEvent[] = [], causation?: number): Promise<AppendResult> {
+    const { log, stream, producer } = this.#options;
+    for (let tries = 1; ; tries++) {
+      this.#revision = await log.revision(stream);
+      try {
+        return await this.append([event('StreamClaimed', producer), ...events], causation);
+      } catch (error) {
+        if (!hasCode(error, 'REVISION_CONFLICT') || tries === claimsMax) throw error;
+      }
+    }
+  }
+
+  /**
+   * Appends at the revision this writer knows. Waits while the log is full or overloaded, then tries again with the
+   * same ids. @throws CloudosError REVISION_CONFLICT when another writer has claimed the stream
+   */
+  async append(events: readonly NewEvent[], causation?: number, correlation?: string): Promise<AppendResult> {
+    const { log, stream, producer, clock, newId, signal } = this.#options;
+    const time = clock.now();
+    const stamped = events.map((each) => ({
+      ...each,
+      id: each.id ?? newId(),
+      time,
+      meta: {
+        ...each.meta,
+        producer,
+        ...(causation !== undefined && { causation }),
+        ...(correlation !== undefined && { correlation }),
+      },
+    }));
+    for (;;) {
+      try {
+        const result = await log.append(stream, stamped, this.#revision < 0 ? 'none' : this.#revision);
+        this.#revision = result.revision;
+        this.#last = result.last;
+        return result;
+      } catch (error) {
+        if (!hasCode(error, 'LOG_FULL') && !hasCode(error, 'LOG_OVERLOADED')) throw error;
+        if (signal.aborted) throw error;
+        await delay(clock, retryDelayMs, signal);
+      }
+    }
+  }
+
+  /**
+   * Queues events to be appended in order, several at once. Resolves when there is room for more, not when they are
+   * durable. @throws what an earlier append of the queue failed with
+   */
+  async write(events: readonly NewEvent[]): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    this.#queue.push(...events);
+    this.#flushing ??= this.#flush();
+    if (this.#queue.length > writerQueueMax) await this.#flushing;
+  }
+
+  /** Resolves when everything that was written is durable. */
+  async flushed(): Promise<void> {
+    await this.#flushing;
+    if (this.#failure) throw this.#failure;
+  }
+
+  async #flush(): Promise<void> {
+    await Promise.resolve(); // let the caller's turn add what it has
+    try {
+      while (this.#queue.length > 0) {
+        const batch = this.#queue.splice(0, writerBatchMax);
+        await this.append(batch);
+      }
+    } catch (error) {
+      this.#failure = error;
+      this.#queue = [];
+    } finally {
+      this.#flushing = undefined;
+    }
+    if (this.#failure) this.#options.onFailure?.(this.#failure);
+  }
+}
+
+/** A claim is tried again that often when others append in between. */
+const claimsMax = 16;
+
+/** True when the error says that another writer has taken over. */
+export function isFenced(error: unknown): boolean {
+  return hasCode(error, 'REVISION_CONFLICT');
+}
+
+/** What a replaced writer reports. */
+export function fencedError(stream: string, cause: unknown): CloudosError {
+  return new CloudosError('REVISION_CONFLICT', `another writer has taken over the stream ${stream}`, { cause });
+}

@@ -1,0 +1,196 @@
+import { type Activation, type PluginSource, type PluginSpec, type Slot, withinDeadline } from '@cloudos/plugin-bus';
+import {
+  asCloudosError,
+  type Clock,
+  CloudosError,
+  event,
+  type GuestDriver,
+  messageOf,
+  type SlotName,
+  type SwapRequest,
+  type SwapResult,
+} from '@cloudos/sdk';
+import { firstValueFrom } from 'rxjs';
+import type { KernelJournal } from './kernel-journal.ts';
+import type { Fleet } from './node/fleet.ts';
+import type { GuestRuntime } from './node/guest-runtime.ts';
+import type { PolicySeat, PolicySlotName } from './policy/policy-seat.ts';
+
+export interface SwapperOptions {
+  readonly plugins: PluginSource;
+  readonly journal: KernelJournal;
+  readonly seats: Readonly<Record<PolicySlotName, PolicySeat>>;
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+}
+
+/** How long a successor may take to describe itself or to adopt one guest. */
+const adoptDeadlineMs = 30_000;
+
+interface Change {
+  readonly slot: SlotName;
+  readonly node?: string;
+  readonly from: string;
+  readonly to: string;
+  readonly generation: number;
+}
+
+/**
+ * Replaces what fills a slot while everything runs. Until SwapCompleted is in the log any failure leaves the
+ * predecessor in charge and records SwapAborted.
+ */
+export class Swapper {
+  readonly #options: SwapperOptions;
+  readonly #swapping = new Set<string>();
+
+  constructor(options: SwapperOptions) {
+    this.#options = options;
+  }
+
+  /** @throws CloudosError SWAP_ABORTED (with the cause), SWAP_IN_PROGRESS, COMMAND_INVALID, or why loading failed */
+  async swap(request: SwapRequest): Promise<SwapResult> {
+    const { slot, plugin, config, node } = request;
+    const spec: PluginSpec = { plugin: await this.#options.plugins.load(plugin), config: config ?? {} };
+    if (slot === 'resources' || slot === 'orchestrator') return this.#alone(slot, () => this.#swapPolicy(slot, spec));
+    if (slot !== 'guest' && slot !== 'host') {
+      const message = `slot ${slot} cannot be swapped while the stack runs; resources, orchestrator, host and guest can`;
+      throw new CloudosError('COMMAND_INVALID', message, { remedy: 'Change the stack file and start again.' });
+    }
+    const { fleet } = this.#options;
+    const agents = node === undefined ? [...fleet.agents.values()] : [fleet.agent(node)];
+    let result: SwapResult | undefined;
+    for (const agent of agents) {
+      const swap =
+        slot === 'host'
+          ? () => this.#swapHost(agent.host, spec)
+          : () => this.#swapGuest(agent.node, choose(agent.runtimes, request, spec), spec);
+      result = await this.#alone(`${slot}@${agent.node}`, swap);
+    }
+    if (result) return result;
+    throw new CloudosError('NODE_NOT_FOUND', 'the stack has no node on which the driver could be swapped');
+  }
+
+  async #alone(place: string, swap: () => Promise<SwapResult>): Promise<SwapResult> {
+    if (this.#swapping.has(place)) {
+      throw new CloudosError('SWAP_IN_PROGRESS', `slot ${place} is being swapped already`);
+    }
+    this.#swapping.add(place);
+    try {
+      return await swap();
+    } finally {
+      this.#swapping.delete(place);
+    }
+  }
+
+  #swapPolicy(name: PolicySlotName, spec: PluginSpec): Promise<SwapResult> {
+    const seat = this.#options.seats[name];
+    return this.#carryOut(seat.slot, spec, {
+      prepare: () => seat.prepare(spec),
+      handOver: (successor) => seat.level(successor),
+      discard: (successor) => seat.discard(successor),
+    });
+  }
+
+  #swapGuest(node: string, runtime: GuestRuntime, spec: PluginSpec): Promise<SwapResult> {
+    const { clock } = this.#options;
+    return this.#carryOut(runtime.slot, spec, {
+      prepare: async () => {
+        const successor = await runtime.slot.prepare(spec);
+        await this.#checkRuntime(node, runtime, successor).catch(async (error) => {
+          await successor.scope.close();
+          throw error;
+        });
+        return successor;
+      },
+      handOver: async (successor, predecessor) => {
+        for (const { handle, instance, pid } of (await predecessor?.provider.list()) ?? []) {
+          const adopted = await withinDeadline(clock, `adopt ${instance}`, adoptDeadlineMs, () =>
+            successor.provider.adopt(handle),
+          );
+          if (adopted.instance === instance && adopted.pid === pid) continue;
+          const message = `${spec.plugin.definition.name} adopted ${instance} with pid ${pid} as ${adopted.instance} with pid ${adopted.pid}`;
+          throw new CloudosError('GUEST_STATE', message);
+        }
+        return undefined;
+      },
+    });
+  }
+
+  async #checkRuntime(node: string, runtime: GuestRuntime, successor: Activation<GuestDriver>): Promise<void> {
+    const found = await withinDeadline(this.#options.clock, 'fingerprint', adoptDeadlineMs, () =>
+      firstValueFrom(successor.provider.fingerprint()),
+    );
+    if (!found.available)
+      throw new CloudosError('RUNTIME_UNAVAILABLE', `${node}: ${found.reason}`, { remedy: found.remedy });
+    const now = runtime.fingerprint?.runtime;
+    if (now === undefined || found.runtime === now) return;
+    throw new CloudosError(
+      'GUEST_UNSUPPORTED',
+      `${node}: guests of runtime ${now} cannot be adopted by a driver of runtime ${found.runtime}`,
+      { remedy: 'Add the runtime to the stack file and declare the workloads for it.' },
+    );
+  }
+
+  #swapHost(slot: Slot<'host'> | undefined, spec: PluginSpec): Promise<SwapResult> {
+    if (!slot) throw new CloudosError('SLOT_EMPTY', 'the node has not started yet');
+    return this.#carryOut(slot, spec, { prepare: () => slot.prepare(spec), handOver: async () => undefined });
+  }
+
+  async #carryOut<S extends SlotName>(
+    slot: Slot<S>,
+    spec: PluginSpec,
+    steps: Steps<Successor<S>>,
+  ): Promise<SwapResult> {
+    const { journal, clock } = this.#options;
+    const startedAt = clock.now();
+    const change: Change = {
+      slot: slot.name,
+      from: slot.view().plugin,
+      to: spec.plugin.definition.name,
+      generation: slot.view().generation + 1,
+      ...(slot.node !== undefined && { node: slot.node }),
+    };
+    await journal.record(event('SwapStarted', change));
+    let completed = -1;
+    try {
+      const successor = await steps.prepare();
+      try {
+        await slot.replace(successor, async (predecessor) => {
+          const level = (await steps.handOver(successor, predecessor)) ?? -1;
+          const { reference } = spec.plugin;
+          completed = await journal.record(
+            event('SwapCompleted', { ...change, level, reference, config: spec.config }),
+          );
+        });
+      } finally {
+        steps.discard?.(successor);
+      }
+      return { ...change, position: completed, catchUpMs: clock.now() - startedAt };
+    } catch (thrown) {
+      const error = asCloudosError(thrown, 'PLUGIN_FAILED');
+      if (completed >= 0) throw error; // the successor is in charge: its slot restarts it
+      await journal.record(event('SwapAborted', { ...change, code: error.code, reason: messageOf(error) }));
+      const message = `${change.from} stays in charge of ${slot.label}: ${change.to} failed: ${messageOf(error)}`;
+      throw new CloudosError('SWAP_ABORTED', message, { cause: error, details: { code: error.code } });
+    }
+  }
+}
+
+type Successor<S extends SlotName> = Awaited<ReturnType<Slot<S>['prepare']>>;
+
+interface Steps<A> {
+  prepare(): Promise<A>;
+  /** Moves what is needed. Returns the position the successor is level with, for a policy. */
+  handOver(successor: A, predecessor: A | undefined): Promise<number | undefined>;
+  discard?(successor: A): void;
+}
+
+function choose(runtimes: readonly GuestRuntime[], { replaces }: SwapRequest, { plugin }: PluginSpec): GuestRuntime {
+  const named = runtimes.find(({ slot }) => slot.spec.plugin.definition.name === (replaces ?? plugin.definition.name));
+  const chosen = named ?? (replaces === undefined && runtimes.length === 1 ? runtimes[0] : undefined);
+  if (chosen) return chosen;
+  const there = runtimes.map(({ slot }) => slot.spec.plugin.definition.name).join(', ');
+  throw new CloudosError('COMMAND_INVALID', `which guest driver shall be replaced? There are ${there}`, {
+    remedy: 'Name it with --replaces.',
+  });
+}
