@@ -1,1 +1,5 @@
-export {};
+export { bandOf, bands } from './bands.ts';
+export { type BorgOptions, borgPolicy } from './borg.policy.ts';
+export { type BorgConfig, borgConfig, default } from './plugin.ts';
+export { preemptionCandidatesMax } from './preemption.ts';
+export { weights } from './score.ts';

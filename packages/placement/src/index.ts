@@ -1,0 +1,14 @@
+export { Cluster, type ClusterOptions, freedMax } from './cluster.ts';
+export { clusterSnapshot } from './cluster-snapshot.ts';
+export { InstanceRecord, type Phase } from './instance-record.ts';
+export { decideNodeCommand } from './node-commands.ts';
+export { type NodeFacts, type NodeState, NodeTable } from './node-table.ts';
+export { PendingGroup } from './pending-group.ts';
+export { PendingWalk } from './pending-walk.ts';
+export { placementPolicy } from './placement-policy.ts';
+export { decideRound, type PlacementStrategy, type Preemption, type RoundLimits } from './placement-round.ts';
+export { describeConstraint, matches, Requirement } from './requirement.ts';
+export { type Dimension, describeAmount, dimensions, readVector, width, writeVector } from './resource-vector.ts';
+export { type Demand, Shape, Shapes } from './shape.ts';
+export { explainUnplaceable, type Reasons, signatureOf } from './unplaceable.ts';
+export { WorkloadRecord } from './workload-record.ts';

@@ -1,0 +1,42 @@
+import type { Shape } from './shape.ts';
+
+/** What a resource manager keeps of a workload: how its instances are spread, and how long they take to stop. */
+export class WorkloadRecord {
+  readonly name: string;
+  /** Instances that are known, pending ones included. */
+  instances = 0;
+  removed = false;
+  /** From the template, where it was declared. */
+  graceMs: number | undefined;
+  /** Shape of the last instance: the next one likely has the same. */
+  lastShape: Shape | undefined;
+  /** Instances placed and not leaving. */
+  placed = 0;
+  /** The same by slot of the node. */
+  readonly onNode = new Map<number, number>();
+  /** The same by failure domain: first index the domain attribute, second its value as the node table numbers them. */
+  readonly inDomain: number[][] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** @param by 1 or -1 @param domains the numbered values of the node, -1 where it has none */
+  count(slot: number, domains: readonly Int32Array[], by: number): void {
+    this.placed += by;
+    const onNode = (this.onNode.get(slot) ?? 0) + by;
+    if (onNode > 0) this.onNode.set(slot, onNode);
+    else this.onNode.delete(slot);
+    for (let domain = 0; domain < domains.length; domain++) {
+      const value = domains[domain]![slot]!;
+      if (value < 0) continue;
+      let counts = this.inDomain[domain];
+      if (!counts) {
+        counts = [];
+        this.inDomain[domain] = counts;
+      }
+      while (counts.length <= value) counts.push(0);
+      counts[value] = counts[value]! + by;
+    }
+  }
+}
