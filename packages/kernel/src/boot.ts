@@ -88,7 +88,16 @@ export async function bootKernel(options: BootOptions): Promise<Kernel> {
     const resolved = history.digest === stack.digest ? await withSwaps(declared, history, plugins) : declared;
     progress(`log open at position ${log.head()}`);
     const parts = compose({ ...options, clock, logger, stack, plugins, resolved, history, log });
-    const kernel = new RunningKernel({ ...parts, stack, logSlot, clock, log, stateDir: options.stateDir, logger });
+    const kernel = new RunningKernel({
+      ...parts,
+      stack,
+      logSlot,
+      clock,
+      newId: options.newId ?? newId,
+      log,
+      stateDir: options.stateDir,
+      logger,
+    });
     parts.fatal.handler = (error) => {
       logger.error(`the kernel cannot go on: ${error}`);
       void kernel.stop().finally(() => options.onFatal?.(error));

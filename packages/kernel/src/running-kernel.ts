@@ -11,13 +11,13 @@ import {
   type ExecSession,
   type Explanation,
   type GuestStats,
+  type IdSource,
   type KernelStatus,
   type Logger,
   type LogProvider,
   type LogRequest,
   messageOf,
   type NewEvent,
-  newId,
   type OutputChunk,
   orchestratorCommand,
   type PluginView,
@@ -54,6 +54,7 @@ export interface KernelParts {
   readonly log: LogProvider;
   readonly logSlot: Slot<'log'>;
   readonly clock: Clock;
+  readonly newId: IdSource;
   readonly logger: Logger;
   readonly slots: SlotFactory;
   readonly journal: KernelJournal;
@@ -143,7 +144,7 @@ export class RunningKernel implements Kernel {
     if (!parsed.success) {
       throw new CloudosError('COMMAND_INVALID', `command for ${slot}: ${describeIssues(parsed.error, command)}`);
     }
-    const result = await seat.command(parsed.data, options.id ?? newId());
+    const result = await seat.command(parsed.data, options.id ?? this.#parts.newId());
     if (result.positions) await this.#parts.feed.level(result.positions.last);
     return result;
   }
@@ -187,7 +188,7 @@ export class RunningKernel implements Kernel {
 
   async down(onProgress: (text: string) => void = () => {}): Promise<void> {
     const { seats, fleet } = this.#parts;
-    const { positions } = await seats.orchestrator.command({ type: 'RemoveAll' }, newId());
+    const { positions } = await seats.orchestrator.command({ type: 'RemoveAll' }, this.#parts.newId());
     if (positions) await this.#parts.feed.level(positions.last);
     await this.#gone(onProgress);
     await fleet.purge();

@@ -31,6 +31,7 @@ export {
   workloadRemoved,
 } from './events.ts';
 export { type FiredFault, firedFaultsMax, SeededFaults } from './faults.ts';
+export { Life } from './mortal.ts';
 export {
   at,
   type Events,
@@ -44,4 +45,5 @@ export {
 } from './policy-spec.ts';
 export { PolicyRun, type RunInput, type RunOutcome, settleRoundsMax } from './policy-spec-run.ts';
 export { SeededRandom, seededIds } from './seeded-random.ts';
+export { type PluginChoice, SimulatedCluster, type SimulatedClusterOptions } from './simulated-cluster.ts';
 export { timersPerRunMax, VirtualClock, type VirtualClockOptions } from './virtual-clock.ts';

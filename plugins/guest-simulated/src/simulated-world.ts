@@ -146,6 +146,7 @@ export class SimulatedWorld {
       node.snapshots.clear();
       if (node.outage.value !== undefined) node.outage.next(undefined);
     }
+    this.#nextPid = firstPid;
     Object.assign(this.operations, { created: 0, started: 0, stopped: 0, removed: 0 });
   }
 

@@ -105,7 +105,7 @@ export class GuestWorker {
 
   /** The driver tells of an exit. */
   exited(exit: GuestExit): void {
-    if (this.#stopping) return;
+    if (this.#stopping || !this.#record()) return; // awaited by `stop`, or nobody's any more
     if (this.#phase === 'running' && exit.attempt === this.#attempt) this.#ended(exit);
     else if (this.#busy && exit.attempt > this.#attempt) this.#earlyExit = exit;
   }
@@ -177,10 +177,10 @@ export class GuestWorker {
   async #retire(record: InstanceRecord | undefined): Promise<void> {
     this.#prober?.stop();
     try {
-      if (this.#phase === 'running') {
-        if (record && record.drainMs > 0) await delay(this.#at.clock, record.drainMs, this.#at.stopping);
+      if (record && this.#phase === 'running') {
+        if (record.drainMs > 0) await delay(this.#at.clock, record.drainMs, this.#at.stopping);
         if (this.#at.stopping.aborted) return;
-        await this.#stop(record?.graceMs ?? 0);
+        await this.#stop(record.graceMs);
       }
       const runtime = this.#runtime;
       if (runtime && this.#phase !== 'none') {

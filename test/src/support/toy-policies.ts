@@ -1,0 +1,146 @@
+import {
+  apiVersion,
+  type Decision,
+  definePlugin,
+  event,
+  type NewEvent,
+  nothing,
+  type OrchestratorCommand,
+  type Policy,
+  type ResourcesCommand,
+  refuse,
+  type SharedEvent,
+} from '@cloudos/sdk';
+import { z } from 'zod';
+
+/** When a toy policy misbehaves: `create`, or an event type on which `evolve` throws or never returns. */
+const trouble = z.object({ throwsOn: z.string().optional(), hangsOn: z.string().optional() });
+type Trouble = z.output<typeof trouble>;
+
+function stumble({ throwsOn, hangsOn }: Trouble, on: string): void {
+  if (throwsOn === on) throw new Error(`stumbled over ${on}`);
+  if (hangsOn === on) for (;;);
+}
+
+interface ToyResources {
+  nodes: string[];
+  pending: Map<string, true>;
+  placed: number;
+}
+
+/** Places everything round robin, whatever it asks for. */
+export const toyResources = definePlugin({
+  name: 'resources-toy',
+  slot: 'resources',
+  apiVersion,
+  description: 'places round robin',
+  config: trouble,
+  create(_, config): Policy<ToyResources, ResourcesCommand> {
+    stumble(config, 'create');
+    return {
+      initial: () => ({ nodes: [], pending: new Map(), placed: 0 }),
+      evolve(state, recorded: SharedEvent) {
+        stumble(config, recorded.type);
+        if (recorded.type === 'NodeJoined' && !state.nodes.includes(recorded.data.node))
+          state.nodes.push(recorded.data.node);
+        if (recorded.type === 'InstanceRequested') state.pending.set(recorded.data.instance, true);
+        if (recorded.type === 'InstanceWithdrawn') state.pending.delete(recorded.data.instance);
+        if (recorded.type === 'InstancePlaced') {
+          state.pending.delete(recorded.data.instance);
+          state.placed++;
+        }
+        return state;
+      },
+      react(state): Decision {
+        if (state.nodes.length === 0) return nothing;
+        const { nodes, placed } = state;
+        const events = [...state.pending.keys()].map((instance, at) =>
+          event('InstancePlaced', { instance, node: nodes[(placed + at) % nodes.length] ?? '' }),
+        );
+        return { events };
+      },
+      decide: () => refuse('COMMAND_REFUSED', 'the toy takes no commands'),
+    };
+  },
+});
+
+interface ToyOrchestrator {
+  revision: number;
+  wanted: number;
+  running: Set<string>;
+  made: number;
+}
+
+/** One workload `default/toy`: `Scale` says how many instances there shall be. */
+export const toyOrchestrator = definePlugin({
+  name: 'orchestrator-toy',
+  slot: 'orchestrator',
+  apiVersion,
+  description: 'keeps a number of instances',
+  config: trouble,
+  create(_, config): Policy<ToyOrchestrator, OrchestratorCommand> {
+    stumble(config, 'create');
+    const requests = { cpuMillis: 100, memoryBytes: 2 ** 20, diskBytes: 0, pids: 0 };
+    const limits = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 0 };
+    return {
+      initial: () => ({ revision: 0, wanted: 0, running: new Set(), made: 0 }),
+      evolve(state, recorded: SharedEvent) {
+        stumble(config, recorded.type);
+        if (recorded.type === 'WorkloadDeclared' || recorded.type === 'WorkloadChanged') {
+          state.wanted = recorded.data.replicas;
+          state.revision = 1;
+        }
+        if (recorded.type === 'InstanceRequested') {
+          state.running.add(recorded.data.instance);
+          state.made++;
+        }
+        if (recorded.type === 'InstanceWithdrawn') state.running.delete(recorded.data.instance);
+        return state;
+      },
+      react(state): Decision {
+        const events: NewEvent[] = [];
+        for (let more = state.wanted - state.running.size, at = 0; at < more; at++) {
+          const instance = `toy-${state.made + at}`;
+          events.push(
+            event('InstanceRequested', { instance, workload: 'default/toy', revision: 1, requests, priority: 100 }),
+          );
+        }
+        for (const instance of [...state.running].slice(state.wanted)) {
+          events.push(event('InstanceWithdrawn', { instance, reason: 'scaled down', drainMs: 0, graceMs: 1_000 }));
+        }
+        return { events };
+      },
+      decide(state, command) {
+        const replicas = command.type === 'Scale' ? command.replicas : command.type === 'RemoveAll' ? 0 : undefined;
+        if (replicas === undefined) return refuse('COMMAND_REFUSED', `the toy does not know ${command.type}`);
+        if (replicas === state.wanted) return nothing;
+        const type = state.revision === 0 ? 'WorkloadDeclared' : 'WorkloadChanged';
+        const spec = {
+          workload: 'default/toy',
+          kind: 'Toy',
+          revision: 1,
+          replicas,
+          strategy: { kind: 'recreate' as const },
+          priority: 100,
+          constraints: [],
+          minReadyMs: 0,
+          progressDeadlineMs: 600_000,
+          labels: {},
+          template: {
+            image: 'host:',
+            command: ['sleep'],
+            env: [],
+            ports: [],
+            requests,
+            limits,
+            restart: 'always' as const,
+            stopGraceMs: 1_000,
+            readOnlyRoot: false,
+            labels: {},
+          },
+        };
+        return { events: [event(type, spec)] };
+      },
+    };
+  },
+});
