@@ -1,6 +1,6 @@
 import { type Clock, CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
-import { type PrintedLine, readProgram } from './simulated-program.ts';
+import { bytesOf, type PrintedLine, readProgram } from './simulated-program.ts';
 import type { SimulatedGuest } from './simulated-world.ts';
 
 /** How many chunks of output a session keeps for those who subscribe late. */
@@ -8,13 +8,14 @@ const chunksMax = 1_000;
 
 /**
  * Executes a command in a guest by the conventions of programs; besides, `set <key> <value>` and `get <key>` write and
- * read the memory that snapshots save.
+ * read the memory that snapshots save, and `stty size` prints the size of the terminal.
  * @throws CloudosError COMMAND_NOT_FOUND for anything else
  */
 export function executeIn(guest: SimulatedGuest, request: ExecRequest, clock: Clock): ExecSession {
   const variables = { ...variablesOf(guest), ...request.env };
-  const memory = memoryCommand(guest, request.command);
-  const program = memory ?? readProgram(request.command, { hostname: guest.spec.instance, variables });
+  const program =
+    ownCommand(guest, request) ??
+    readProgram(request.command, { hostname: guest.spec.instance, variables, workingDir: request.workingDir });
   const absent = program.missing ?? program.unknown;
   if (absent !== undefined || request.command.length === 0) {
     throw new CloudosError(
@@ -25,7 +26,7 @@ export function executeIn(guest: SimulatedGuest, request: ExecRequest, clock: Cl
   const output = new ReplaySubject<OutputChunk>(chunksMax);
   const encode = (line: PrintedLine): OutputChunk => ({
     stream: request.tty ? 'stdout' : line.stream,
-    data: Buffer.from(`${line.text}\n`),
+    data: bytesOf(line),
   });
   let finish: (code: number) => void = () => {};
   const exitCode = new Promise<number>((resolve) => {
@@ -61,19 +62,25 @@ export function variablesOf(guest: SimulatedGuest): Record<string, string> {
   return Object.fromEntries(guest.spec.template.env.map(({ name, value }) => [name, value]));
 }
 
-function memoryCommand(guest: SimulatedGuest, [command, key = '', value = '']: readonly string[]) {
-  if (command !== 'set' && command !== 'get') return undefined;
+/** Commands that only make sense in a running guest. */
+function ownCommand(guest: SimulatedGuest, { command, tty }: ExecRequest) {
+  const [name, key = '', value = ''] = command;
   const found = guest.memory?.get(key);
-  if (command === 'set') {
-    guest.memory ??= new Map();
-    guest.memory.set(key, value);
+  switch (name) {
+    case 'set':
+      guest.memory ??= new Map();
+      guest.memory.set(key, value);
+      return answer(0);
+    case 'get':
+      return found === undefined ? answer(1) : answer(0, found);
+    case 'stty':
+      return tty ? answer(0, `${tty.rows} ${tty.columns}`) : answer(1);
+    default:
+      return undefined;
   }
-  const lines: PrintedLine[] = command === 'get' && found !== undefined ? [{ stream: 'stdout', text: found }] : [];
-  return {
-    prints: lines,
-    end: { exitCode: command === 'get' && found === undefined ? 1 : 0, afterMs: 0 },
-    copiesInput: false,
-    missing: undefined,
-    unknown: undefined,
-  };
+}
+
+function answer(exitCode: number, text?: string) {
+  const prints: PrintedLine[] = text === undefined ? [] : [{ stream: 'stdout', text }];
+  return { prints, end: { exitCode, afterMs: 0 }, copiesInput: false, missing: undefined, unknown: undefined };
 }

@@ -18,7 +18,7 @@ import {
 import { filter, map, type Observable, takeUntil } from 'rxjs';
 import { executeIn, variablesOf } from './simulated-exec.ts';
 import { followLines } from './simulated-logs.ts';
-import { readProgram } from './simulated-program.ts';
+import { type Program, readProgram } from './simulated-program.ts';
 import type { SimulatedGuest, SimulatedNode, SimulatedWorld } from './simulated-world.ts';
 
 /** How the simulated runtime behaves. Chances are from 0 to 1, decided by seed, instance and attempt alone. */
@@ -68,7 +68,13 @@ export class SimulatedGuests implements GuestDriver {
     return this.#node.outage.pipe(
       map((reason) =>
         reason === undefined
-          ? { available: true, runtime, version: '1.0.0', features: { simulated: true, snapshot: true }, warnings: [] }
+          ? {
+              available: true,
+              runtime,
+              version: '1.0.0',
+              features: { simulated: true, pause: true, snapshot: true },
+              warnings: [],
+            }
           : { available: false, runtime, reason, remedy: 'restore the node of the simulated world' },
       ),
     );
@@ -79,7 +85,7 @@ export class SimulatedGuests implements GuestDriver {
     const existing = this.#node.guests.get(spec.instance);
     if (existing) return this.#status(existing);
     const { image } = spec.template;
-    if (image.startsWith('missing:') || image.startsWith('nonexistent')) {
+    if (image.startsWith('missing:') || image.startsWith('registry.invalid/')) {
       throw this.#error('IMAGE_NOT_FOUND', spec.instance, `image ${JSON.stringify(image)} does not exist`);
     }
     if (this.#node.guests.size >= this.#options.guestsMax) {
@@ -102,23 +108,31 @@ export class SimulatedGuests implements GuestDriver {
       if (guest.attempt === attempt) return this.#status(guest);
       throw this.#error('GUEST_STATE', instance, `expected it not to run, but attempt ${guest.attempt} does`);
     }
-    if (this.#options.startDelayMs > 0) await this.#take(guest, this.#options.startDelayMs);
-    const { template } = guest.spec;
-    const words = template.command ? [...template.command, ...(template.args ?? [])] : (template.args ?? []);
-    const program = readProgram(words, {
-      hostname: instance,
-      variables: template.env.length ? variablesOf(guest) : {},
-    });
-    if (program.missing !== undefined) {
-      throw this.#error('COMMAND_NOT_FOUND', instance, `no command ${JSON.stringify(program.missing)} in the image`);
+    if (guest.exit && guest.attempt === attempt) return this.#status(guest);
+    if (attempt < guest.attempt) {
+      throw this.#error('GUEST_STATE', instance, `attempt ${guest.attempt} has run already, given ${attempt}`);
     }
-    if (program.failsToStart !== undefined) throw this.#error('GUEST_START_FAILED', instance, program.failsToStart);
+    if (this.#options.startDelayMs > 0) await this.#take(guest, this.#options.startDelayMs);
+    const program = this.#programOf(guest);
     if (this.#draws('start', instance, attempt, this.#options.startFailureRate)) {
       throw this.#error('GUEST_START_FAILED', instance, 'starting failed, as the configured rate has it');
     }
     this.#world.begin(guest, attempt, program, this.#clock.now());
     this.#scheduleEnd(guest);
     return this.#status(guest);
+  }
+
+  #programOf(guest: SimulatedGuest): Program {
+    const { instance, template } = guest.spec;
+    const { command, args = [], env, workingDir, limits } = template;
+    const words = command ? [...command, ...args] : args;
+    const variables = env.length > 0 ? variablesOf(guest) : {};
+    const program = readProgram(words, { hostname: instance, variables, workingDir, limits });
+    if (program.missing !== undefined) {
+      throw this.#error('COMMAND_NOT_FOUND', instance, `no command ${JSON.stringify(program.missing)} in the image`);
+    }
+    if (program.failsToStart !== undefined) throw this.#error('GUEST_START_FAILED', instance, program.failsToStart);
+    return program;
   }
 
   async stop(instance: string, graceMs: number): Promise<GuestExit | undefined> {
@@ -171,16 +185,17 @@ export class SimulatedGuests implements GuestDriver {
     return followLines(() => this.#get(instance), request);
   }
 
-  /** Plausible, repeatable figures: a tenth of the requested cores in use, half of the requested memory. */
+  /** Plausible, repeatable figures: half of the requested memory, a tenth of the requested cores unless it burns. */
   async stats(instance: string): Promise<GuestStats> {
     const guest = this.#get(instance);
     if (guest.state !== 'running' && guest.state !== 'paused') {
       throw this.#error('GUEST_STATE', instance, `expected running, it is ${guest.state}`);
     }
-    const { cpuMillis, memoryBytes } = guest.spec.template.requests;
-    const used = Math.round(memoryBytes / 2);
+    const { requests, limits } = guest.spec.template;
+    const cpuMillis = guest.program.burnsCpu ? limits.cpuMillis || 1_000 : requests.cpuMillis / 10;
+    const used = Math.round(requests.memoryBytes / 2) || 65_536;
     const ranMs = this.#clock.now() - guest.startedAt;
-    return { cpuNanos: Math.round(ranMs * cpuMillis * 100), memoryBytes: used, memoryPeakBytes: used, pids: 1 };
+    return { cpuNanos: Math.round(ranMs * cpuMillis * 1_000), memoryBytes: used, memoryPeakBytes: used, pids: 1 };
   }
 
   /** Ready when it has run for readyDelayMs, unless the program or the test says otherwise. */

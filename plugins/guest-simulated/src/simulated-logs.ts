@@ -1,16 +1,17 @@
 import type { LogRequest, OutputChunk } from '@cloudos/sdk';
+import { bytesOf } from './simulated-program.ts';
 import type { SimulatedGuest } from './simulated-world.ts';
 
-/** What a guest printed, and with `follow` what it prints until it is removed or the signal aborts. */
+/** What a guest printed, and with `follow` what it prints until its run ends or the signal aborts. */
 export async function* followLines(find: () => SimulatedGuest, request: LogRequest): AsyncGenerator<OutputChunk> {
   const guest = find();
   let lines = tail(guest.lines ?? [], request.tailLines);
   let last = guest.lines?.at(-1);
   for (;;) {
-    for (const line of lines) yield { stream: line.stream, data: Buffer.from(`${line.text}\n`) };
+    for (const line of lines) yield { stream: line.stream, data: bytesOf(line) };
     if (!request.follow) return;
     while (guest.lines?.at(-1) === last) {
-      if (guest.removed || request.signal?.aborted) return;
+      if (guest.removed || guest.state === 'exited' || request.signal?.aborted) return;
       await change(guest, request.signal);
     }
     const all = guest.lines ?? [];

@@ -4,6 +4,13 @@ import type { GuestExit } from '@cloudos/sdk';
 export interface PrintedLine {
   readonly stream: 'stdout' | 'stderr';
   readonly text: string;
+  /** Without a line feed at its end. */
+  readonly open?: true;
+}
+
+/** A line as it goes out. */
+export function bytesOf({ text, open }: PrintedLine): Uint8Array {
+  return Buffer.from(open ? text : `${text}\n`);
 }
 
 /** How a run ends by itself. */
@@ -20,6 +27,8 @@ export interface Program {
   readonly neverReady: boolean;
   /** Copies its standard input to its output (`cat`). */
   readonly copiesInput: boolean;
+  /** Uses all the processor time that its limit leaves it. */
+  readonly burnsCpu?: true;
   /** Names the command that does not exist. */
   readonly missing?: string;
   /** The start itself fails, for that reason. */
@@ -33,12 +42,16 @@ type Draft = { -readonly [Key in keyof Program]: Program[Key] } & { prints: Prin
 export interface ProgramEnvironment {
   readonly hostname: string;
   readonly variables: Readonly<Record<string, string>>;
+  /** Default `/`. */
+  readonly workingDir?: string | undefined;
+  /** 0: none. */
+  readonly limits?: { readonly memoryBytes: number; readonly pids: number };
 }
 
 /** Runs for ever and prints nothing: what every unknown command amounts to. */
 export const endless: Program = Object.freeze({ prints: [], stubborn: false, neverReady: false, copiesInput: false });
 
-const oomKilled = { exitCode: 137, signal: 'SIGKILL', reason: 'oom-killed' } as const;
+const oomKilled = { exitCode: null, signal: 'SIGKILL', reason: 'oom-killed' } as const;
 
 /**
  * Reads a command by convention. Times are in milliseconds except for `sleep`, which counts seconds as in POSIX.
@@ -48,11 +61,15 @@ const oomKilled = { exitCode: 137, signal: 'SIGKILL', reason: 'oom-killed' } as 
  * - `crash-after <ms> [code]`: ends with that code (default 1) after that time
  * - `signal <name> [afterMs]`: dies of that signal
  * - `oom [afterMs]`: is killed for using more memory than its limit
+ * - `allocate <bytes>`: the same if that is more than its limit, otherwise prints `done` and runs on
+ * - `processes <n>`: prints `<n> running`, with no more than its limit, and runs on
+ * - `burn`: runs on and uses all the processor time it gets
  * - `stubborn`: ends only when it is killed
  * - `never-ready`: runs and passes no probe
  * - `fail-start [reason]`: cannot be started
- * - `echo <words>`, `print-error <words>`, `env`, `hostname`, `pwd`, `cat`: as in POSIX
- * - `no-such-command`, or any path below `/nonexistent`: does not exist
+ * - `echo <words>`, `print-error <words>`, `printf <format> <words>`, `printenv <name>`, `env`, `hostname`, `pwd`,
+ *   `cat`: as in POSIX
+ * - `no-such-command`, or any path below `/no/such`: does not exist
  * - `sh -c <script>`: these joined by `;`, `&&` or newlines, with `>&2` after `echo` and `trap '' TERM` for stubborn
  */
 export function readProgram(words: readonly string[], environment: ProgramEnvironment): Program {
@@ -68,7 +85,7 @@ function run(words: readonly string[], draft: Draft, environment: ProgramEnviron
   const [path = '', ...given] = words;
   const name = path.slice(path.lastIndexOf('/') + 1);
   const args = given.map((word) => expand(word, environment));
-  if (name === 'no-such-command' || path.startsWith('/nonexistent')) {
+  if (name === 'no-such-command' || path.startsWith('/no/such')) {
     draft.missing = path;
     return false;
   }
@@ -85,7 +102,26 @@ const behaviours: Readonly<
   echo: (draft, args) => print(draft, 'stdout', args.join(' ')),
   'print-error': (draft, args) => print(draft, 'stderr', args.join(' ')),
   hostname: (draft, _, { hostname }) => print(draft, 'stdout', hostname),
-  pwd: (draft) => print(draft, 'stdout', '/'),
+  pwd: (draft, _, { workingDir }) => print(draft, 'stdout', workingDir ?? '/'),
+  printf(draft, [format = '', ...args]) {
+    let used = 0;
+    const text = format.replace(/%s/g, () => args[used++] ?? '').replace(/\\n/g, '\n');
+    return text.endsWith('\n') ? print(draft, 'stdout', text.slice(0, -1)) : print(draft, 'stdout', text, true);
+  },
+  allocate(draft, [bytes], { limits }) {
+    if (limits && limits.memoryBytes > 0 && amount(bytes) > limits.memoryBytes) return ends(draft, oomKilled, false);
+    print(draft, 'stdout', 'done');
+    return runsOn(draft);
+  },
+  processes(draft, [count], { limits }) {
+    const most = limits && limits.pids > 0 ? limits.pids - 1 : Number.POSITIVE_INFINITY;
+    print(draft, 'stdout', `${Math.min(amount(count), most)} running`);
+    return runsOn(draft);
+  },
+  burn(draft) {
+    draft.burnsCpu = true;
+    return runsOn(draft);
+  },
   env: (draft, _, { variables }) =>
     Object.entries(variables).every(([key, value]) => print(draft, 'stdout', `${key}=${value}`)),
   printenv: (draft, [key = ''], { variables }) => print(draft, 'stdout', variables[key] ?? ''),
@@ -141,8 +177,8 @@ function runScript(script: string, draft: Draft, environment: ProgramEnvironment
   return draft.end ? true : ends(draft, { exitCode: 0, signal: null, reason: 'exited' }, true);
 }
 
-function print(draft: Draft, stream: PrintedLine['stream'], text: string): boolean {
-  draft.prints.push({ stream, text });
+function print(draft: Draft, stream: PrintedLine['stream'], text: string, open?: true): boolean {
+  draft.prints.push(open ? { stream, text, open } : { stream, text });
   return ends(draft, { exitCode: 0, signal: null, reason: 'exited' }, true);
 }
 

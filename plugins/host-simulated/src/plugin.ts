@@ -15,7 +15,7 @@ export const simulatedHostConfig = z.strictObject({
   diskBytes: amount.default(500 * gibibyte),
   pids: amount.default(100_000),
   custom: z.record(z.string(), amount).optional(),
-  /** Attributes besides `os`, `arch`, `hostname`, `zone`, `rack`; these win over those. */
+  /** Attributes besides `os`, `arch`, `kernel`, `hostname`, `zone`, `rack`; these win over those. */
   attributes: z.record(z.string(), z.string()).default({}),
   /**
    * Failure domains. The number at the end of the node's name (`n17`: 17) says which one the machine is in:
@@ -62,6 +62,7 @@ function inventoryOf(node: string, config: SimulatedHostConfig): HostInventory {
     attributes: {
       os: 'simulated',
       arch: 'simulated',
+      kernel: 'simulated',
       hostname: node,
       ...(config.zones > 0 ? { zone: `zone-${ordinal % config.zones}` } : {}),
       ...(config.racks > 0 ? { rack: `rack-${ordinal % config.racks}` } : {}),

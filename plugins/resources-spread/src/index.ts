@@ -1,1 +1,2 @@
-export {};
+export { default, type SpreadConfig, spreadConfig } from './plugin.ts';
+export { type SpreadOptions, spreadPolicy } from './spread.policy.ts';

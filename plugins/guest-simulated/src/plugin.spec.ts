@@ -1,0 +1,21 @@
+import { type GuestPrograms, guestConformance } from '@cloudos/conformance';
+import plugin from './plugin.ts';
+
+const script = (text: string) => ({ command: ['sh', '-c', text] });
+
+const programs: GuestPrograms = {
+  sleepForever: () => ({ command: ['sleep'] }),
+  ignoreTerm: () => script("trap '' TERM; echo ready; sleep"),
+  exitWith: (code, afterMs = 0) => ({ command: ['exit'], args: [String(code), String(afterMs)] }),
+  killItself: () => ({ command: ['signal', 'SIGKILL'] }),
+  printLines: (lines, thenRun) =>
+    script(`echo oops >&2; ${lines.map((line) => `echo ${line}`).join('; ')}; ${thenRun ? 'sleep' : 'exit 0'}`),
+  printSlowly: () => script('echo first; sleep 0.3; echo last'),
+  printContext: (variable) => script(`printenv ${variable}; pwd`),
+  httpServer: () => ({ command: ['sleep'] }),
+  allocate: (bytes) => ({ command: ['allocate', String(bytes)] }),
+  spawnProcesses: (count) => ({ command: ['processes', String(count)] }),
+  burnCpu: () => ({ command: ['burn'] }),
+};
+
+guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs });
