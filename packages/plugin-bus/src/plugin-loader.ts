@@ -18,6 +18,8 @@ export interface LoadedPlugin {
   readonly version: string;
   /** What it was asked for by: npm name, short name or path. */
   readonly reference: string;
+  /** What the module exports besides: a log plugin may offer `openLogReader(path)`. Absent for a plugin in memory. */
+  readonly exports?: Readonly<Record<string, unknown>>;
 }
 
 /** Finds plugins by reference. */
@@ -76,7 +78,8 @@ export async function loadPlugin(reference: string, baseDir: string): Promise<Lo
       },
     );
   }
-  return { definition: checkDefinition(module.default, reference), version: found.version, reference };
+  const definition = checkDefinition(module.default, reference);
+  return { definition, version: found.version, reference, exports: { ...module } };
 }
 
 /** The configuration with defaults filled in. @throws CloudosError PLUGIN_CONFIG_INVALID with path, given, expected */
