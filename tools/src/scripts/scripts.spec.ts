@@ -1,0 +1,129 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkNode, install, parseArguments, reports, table } from './scripts.fixture.ts';
+
+describe('the summary of test reports', () => {
+  const file = (name: string, statuses: readonly string[], status = 'passed', message = '') => ({
+    name: `/src/${name}`,
+    status,
+    message,
+    assertionResults: statuses.map((each, index) => ({
+      status: each,
+      fullName: `case ${index} (needs root)`,
+      failureMessages: each === 'failed' ? ['expected 1'] : [],
+    })),
+  });
+  const summarize = (testResults: readonly object[], specs: readonly string[] = [], success = true) =>
+    reports.summarize('a', '/src', specs, { success, testResults });
+
+  it('counts what passed and names what failed or was skipped', () => {
+    const result = summarize([file('a.spec.ts', ['passed', 'failed', 'skipped', 'pending', 'todo'], 'failed')]);
+    expect([result.passed, result.failed.length, result.skipped.length]).toEqual([1, 1, 3]);
+    expect(result.failed[0]).toEqual({ title: 'a: a.spec.ts: case 1 (needs root)', message: 'expected 1' });
+    expect(result.skipped[0]?.title).toContain('(needs root)');
+  });
+
+  it.each([
+    ['a file that could not be loaded', summarize([file('a.spec.ts', [], 'failed', 'SyntaxError')])],
+    ['a file that is missing in the report', summarize([file('a.spec.ts', ['passed'])], ['a.spec.ts', 'b.spec.ts'])],
+    ['a run that failed outside of any test', summarize([file('a.spec.ts', ['passed'])], [], false)],
+    ['a report that is none', reports.summarize('a', '/src', [], undefined)],
+    [
+      'a project without a report',
+      reports.readReport({ name: 'nowhere', folder: 'tools/src/scripts/fixtures/silent' }),
+    ],
+  ])('takes %s for a failure', (_what, result) => {
+    expect(result.failed).toHaveLength(1);
+  });
+
+  it('takes a project for failed that has specs and left no report', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'silent-'));
+    const relativeFolder = relative(fileURLToPath(new URL('../../..', import.meta.url)), folder);
+    mkdirSync(join(folder, 'src'));
+    expect(reports.readReport({ name: 'silent', folder: relativeFolder }).failed).toEqual([]);
+    writeFileSync(join(folder, 'src/a.spec.ts'), '');
+    const { failed } = reports.readReport({ name: 'silent', folder: relativeFolder });
+    rmSync(folder, { recursive: true });
+    expect(failed).toEqual([{ title: expect.stringContaining('left no report'), message: '' }]);
+  });
+
+  it('adds up', () => {
+    const one = summarize([file('a.spec.ts', ['passed', 'skipped'])]);
+    expect(reports.total([one, one])).toMatchObject({ passed: 2, failed: [], skipped: [{}, {}] });
+  });
+});
+
+describe('whether dependencies are installed', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'install-'));
+    mkdirSync(join(folder, 'node_modules/@cloudos/a'), { recursive: true });
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  const wanted = {
+    '': { name: 'root' },
+    'node_modules/zod': { version: '4.0.0' },
+    'node_modules/other-system': { version: '1.0.0', optional: true },
+    'node_modules/@cloudos/a': { resolved: 'packages/a', link: true },
+  };
+  const given = (installed: object | undefined) => {
+    writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ packages: wanted }));
+    const hidden = join(folder, 'node_modules/.package-lock.json');
+    if (installed) writeFileSync(hidden, JSON.stringify({ packages: installed }));
+    return install.whyNotInstalled(folder);
+  };
+  const { 'node_modules/zod': zod, 'node_modules/@cloudos/a': link } = wanted;
+
+  it('is told by what is there, without what belongs to other systems', () => {
+    expect(given({ 'node_modules/zod': zod, 'node_modules/@cloudos/a': link })).toBeUndefined();
+  });
+
+  it('names the first thing that is amiss', () => {
+    expect(given(undefined)).toBe('node_modules is missing');
+    expect(given({ 'node_modules/@cloudos/a': link })).toBe('node_modules/zod is missing');
+    const old = { 'node_modules/zod': { version: '3.0.0' }, 'node_modules/@cloudos/a': link };
+    expect(given(old)).toBe('node_modules/zod is 3.0.0, wanted 4.0.0');
+    rmSync(join(folder, 'node_modules/@cloudos/a'), { recursive: true });
+    expect(given({ 'node_modules/zod': zod, 'node_modules/@cloudos/a': link })).toContain('@cloudos/a is missing');
+  });
+});
+
+describe('the version of Node.js', () => {
+  it.each(['18.20.0', '20.18.9'])('%s is too old, and the message says what to do', (version) => {
+    expect(checkNode(version)).toMatch(/20\.19 or later.*nodejs\.org/);
+  });
+
+  it.each(['20.19.0', '22.0.0', '24.1.0'])('%s will do', (version) => {
+    expect(checkNode(version)).toBeUndefined();
+  });
+});
+
+describe('arguments', () => {
+  it('are read as options, and the rest is passed on', () => {
+    const options = { only: 'list', quick: 'flag', json: 'value' };
+    expect(parseArguments(['--only', 'a,b', '--only=c', '--quick', '--json=x', '-t', 'name'], options)).toEqual({
+      only: ['a', 'b', 'c'],
+      quick: true,
+      json: 'x',
+      rest: ['-t', 'name'],
+    });
+    expect(() => parseArguments(['--json'], options)).toThrow('--json needs a value');
+  });
+});
+
+describe('the table of figures', () => {
+  it('says of each whether it was met', () => {
+    const row = { value: 1234.5, unit: 'events/s', bound: 2000, ratio: 0.617, target: '>= 0.5' };
+    const lines = table([
+      { ...row, name: 'a.b', met: true },
+      { ...row, name: 'c', met: false, value: 0.1234 },
+      { name: 'd', value: 12, unit: 'MB', bound: null, ratio: null, target: 'report', met: null },
+    ]).split('\n');
+    expect(lines[1]).toMatch(/^a\.b\s+1,235\s+events\/s\s+2,000\s+0\.62\s+>= 0\.5\s+yes$/);
+    expect(lines[2]).toMatch(/^c\s+0\.123\s.*NO$/);
+    expect(lines[3]).toMatch(/^d\s+12\.0\s+MB\s+–\s+–\s+report\s+reported$/);
+  });
+});
