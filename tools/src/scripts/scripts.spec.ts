@@ -31,10 +31,6 @@ describe('the summary of test reports', () => {
     ['a file that is missing in the report', summarize([file('a.spec.ts', ['passed'])], ['a.spec.ts', 'b.spec.ts'])],
     ['a run that failed outside of any test', summarize([file('a.spec.ts', ['passed'])], [], false)],
     ['a report that is none', reports.summarize('a', '/src', [], undefined)],
-    [
-      'a project without a report',
-      reports.readReport({ name: 'nowhere', folder: 'tools/src/scripts/fixtures/silent' }),
-    ],
   ])('takes %s for a failure', (_what, result) => {
     expect(result.failed).toHaveLength(1);
   });
