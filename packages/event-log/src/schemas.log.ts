@@ -34,6 +34,8 @@ class SchemaLog implements LogProvider {
   readonly #log: LogProvider;
   readonly #check: (type: string, data: unknown) => unknown;
   readonly #upcasters: Upcasters;
+  #lastMeta: NewEvent['meta'];
+  #lastStamped: Partial<EventMeta> = {};
 
   constructor(log: LogProvider, check: (type: string, data: unknown) => unknown, upcasters: Upcasters) {
     this.#log = log;
@@ -78,9 +80,19 @@ class SchemaLog implements LogProvider {
   }
 
   #checked(event: NewEvent): NewEvent {
-    const data = this.#check(event.type, event.data);
-    const schema = this.#upcasters.currentVersion(event.type);
-    const meta: Partial<EventMeta> = event.meta?.schema === schema ? event.meta : { ...event.meta, schema };
-    return { ...event, data, meta };
+    const { type, id, time } = event;
+    const data = this.#check(type, event.data);
+    const meta = this.#stamped(event.meta, this.#upcasters.currentVersion(type));
+    return { type, data, meta, ...(id !== undefined && { id }), ...(time !== undefined && { time }) };
+  }
+
+  /** With the schema version. Events that share one `meta` go on sharing one. */
+  #stamped(meta: NewEvent['meta'], schema: number): Partial<EventMeta> {
+    if (meta?.schema === schema) return meta;
+    if (meta && meta === this.#lastMeta && this.#lastStamped.schema === schema) return this.#lastStamped;
+    const stamped = { ...meta, schema };
+    this.#lastMeta = meta;
+    this.#lastStamped = stamped;
+    return stamped;
   }
 }

@@ -69,19 +69,8 @@ export class StreamWriter {
    * same ids. @throws CloudosError REVISION_CONFLICT when another writer has claimed the stream
    */
   async append(events: readonly NewEvent[], causation?: number, correlation?: string): Promise<AppendResult> {
-    const { log, stream, producer, clock, newId, signal } = this.#options;
-    const time = clock.now();
-    const stamped = events.map((each) => ({
-      ...each,
-      id: each.id ?? newId(),
-      time,
-      meta: {
-        ...each.meta,
-        producer,
-        ...(causation !== undefined && { causation }),
-        ...(correlation !== undefined && { correlation }),
-      },
-    }));
+    const { log, stream, clock, signal } = this.#options;
+    const stamped = this.#stamp(events, causation, correlation);
     for (;;) {
       try {
         const result = await log.append(stream, stamped, this.#revision < 0 ? 'none' : this.#revision);
@@ -94,6 +83,24 @@ export class StreamWriter {
         await delay(clock, retryDelayMs, signal);
       }
     }
+  }
+
+  /** Gives each event its id, time and origin. Events of one append share one `meta` unless they bring their own. */
+  #stamp(events: readonly NewEvent[], causation?: number, correlation?: string): NewEvent[] {
+    const { producer, clock, newId } = this.#options;
+    const time = clock.now();
+    const meta = {
+      producer,
+      ...(causation !== undefined && { causation }),
+      ...(correlation !== undefined && { correlation }),
+    };
+    return events.map((each) => ({
+      type: each.type,
+      data: each.data,
+      id: each.id ?? newId(),
+      time,
+      meta: each.meta ? { ...each.meta, ...meta } : meta,
+    }));
   }
 
   /**
