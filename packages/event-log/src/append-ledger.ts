@@ -71,6 +71,16 @@ export class AppendLedger {
     this.#ids.add(id, stream, revision, position);
   }
 
+  /** Takes back the last events that were added (the newest last), as if they had never been. */
+  removeLast(events: readonly { readonly id: string; readonly stream: string; readonly revision: number }[]): void {
+    for (let index = events.length - 1; index >= 0; index--) {
+      const event = events[index]!;
+      if (event.revision === 0) this.#heads.delete(event.stream);
+      else this.#heads.set(event.stream, event.revision - 1);
+      this.#ids.remove(event.id);
+    }
+  }
+
   #checkIds(stream: string, events: readonly NewEvent[], searched: SearchResult | undefined): Verdict | undefined {
     if (events.length > 1) assertIdsDiffer(stream, events);
     const known: KnownEvent[] = [];

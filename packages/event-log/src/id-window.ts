@@ -54,6 +54,11 @@ export class IdWindow {
     noteId(this.#youngIds, id);
   }
 
+  /** Takes back an event that came to nothing. */
+  remove(id: string): void {
+    if (!this.#young.delete(id)) this.#old.delete(id);
+  }
+
   find(id: string, stream: string): IdAnswer {
     const position = this.#young.get(id) ?? this.#old.get(id);
     if (position !== undefined) return this.#streams[position & this.#mask] === stream ? position : 'unknown';

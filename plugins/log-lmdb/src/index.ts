@@ -1,1 +1,12 @@
-export {};
+export { blockEventsMax } from './block.codec.ts';
+export { reserveBytes } from './disk-space.ts';
+export {
+  appendsInFlightMax,
+  commitEventsMax,
+  eventsInFlightMax,
+  LmdbEventLog,
+  type LmdbEventLogOptions,
+} from './lmdb.log.ts';
+export { default } from './plugin.ts';
+export { type LogReader, openLogReader } from './reader.ts';
+export { appendBytesMax, eventBytesMax } from './unstorable.ts';

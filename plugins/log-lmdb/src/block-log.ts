@@ -1,0 +1,260 @@
+import {
+  AppendLedger,
+  boundsOf,
+  compileFilter,
+  type ForgottenIds,
+  isForgotten,
+  isStreamRange,
+  type KnownEvent,
+  nothingForgotten,
+} from '@cloudos/event-log';
+import { CloudosError, type GlobalRange, type RecordedEvent, readBatchMax, type StreamRange } from '@cloudos/sdk';
+import { BlockCodec, type BlockHeader } from './block.codec.ts';
+import { checkedValue } from './checked-row.ts';
+import { decodeHeads, type Heads } from './heads.ts';
+import { blockKey, metaKeys } from './keys.ts';
+import { Postings } from './postings.ts';
+import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
+
+/** Gives other work a turn between batches. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/**
+ * The log as it stands in the database: recovers where it ends, and reads. Every block is checked (checksum, place,
+ * no gap to the one before) whenever it is read; what does not hold is LOG_CORRUPT with the position.
+ */
+export class BlockLog {
+  readonly rows: Rows;
+  readonly codec: BlockCodec;
+  readonly postings: Postings;
+  ledger = new AppendLedger();
+  /** All ids of the log. */
+  ids: ForgottenIds = nothingForgotten;
+  head = -1;
+  /** Heads are saved up to this position. */
+  headsSavedTo = -1;
+  closed = false;
+  readonly #directory: string;
+  /** Bytes of structures that are not in the database yet. */
+  unsavedStructures: Buffer | undefined;
+
+  constructor(rows: Rows, directory: string) {
+    this.rows = rows;
+    this.#directory = directory;
+    this.postings = new Postings(rows);
+    this.codec = new BlockCodec({
+      load: () => this.unsavedStructures ?? loadStructures(rows),
+      save: (structures) => {
+        this.unsavedStructures = structures;
+      },
+    });
+  }
+
+  /**
+   * Finds the end of the log from the saved heads and the headers of the blocks after them.
+   * @param acknowledged position up to which the log reached at least
+   */
+  recover(acknowledged: number): void {
+    const last = lastBlock(this.rows);
+    const end = last === undefined ? -1 : last + this.#header(last).header.count - 1;
+    if (end < acknowledged) {
+      throw corrupt(end + 1, `the log ends before it, events up to position ${acknowledged} were acknowledged`);
+    }
+    const heads = this.#savedHeads(end);
+    const watermark = this.#watermark(end);
+    this.headsSavedTo = heads.position;
+    this.ids = heads.ids;
+    this.postings.reset();
+    const revisions = heads.revisions;
+    let next = this.#startAfter(Math.min(heads.position, watermark));
+    while (next <= end) {
+      const { header } = this.#header(next);
+      if (next > watermark)
+        for (const stream of header.streams) this.postings.add(stream.name, next, stream.firstRevision);
+      if (next > heads.position) takeHeads(revisions, header);
+      next += header.count;
+    }
+    if (last !== undefined) this.ids = this.#header(last).header.ids;
+    this.head = end;
+    this.ledger = new AppendLedger(revisions, this.ids);
+  }
+
+  /** For a reader: takes in what was written since. */
+  refresh(): void {
+    this.rows.resetReadTxn();
+    const revisions = this.ledger.heads() as Map<string, number>;
+    let block = this.rows.getBinaryFast(blockKey(this.head + 1));
+    while (block) {
+      const header = this.#headerOf(block, this.head + 1);
+      for (const stream of header.streams) this.postings.add(stream.name, this.head + 1, stream.firstRevision);
+      takeHeads(revisions, header);
+      this.head += header.count;
+      block = this.rows.getBinaryFast(blockKey(this.head + 1));
+    }
+  }
+
+  read(range: StreamRange | GlobalRange, head: number): AsyncIterable<readonly RecordedEvent[]> {
+    this.assertOpen();
+    if (!isStreamRange(range)) return this.#readAll(range, head);
+    return this.#readStream(range, this.ledger.revision(range.stream), head);
+  }
+
+  /** The events of a block. @throws CloudosError LOG_CORRUPT */
+  blockEvents(first: number): RecordedEvent[] {
+    const { block, header } = this.#header(first);
+    try {
+      return this.codec.events(block, header);
+    } catch (error) {
+      if (error instanceof CloudosError) throw error;
+      throw corrupt(first, 'the block matches its checksum and cannot be decoded', error);
+    }
+  }
+
+  /** Where events with these ids are in a stream. */
+  async search(stream: string, ids: readonly string[]): Promise<Map<string, KnownEvent>> {
+    const wanted = new Set(ids);
+    const found = new Map<string, KnownEvent>();
+    let blocks = 0;
+    for (const posting of this.postings.backwards(stream, Number.MAX_SAFE_INTEGER)) {
+      const { header } = this.#header(posting.block);
+      // The summary is of all ids so far: once an id is beyond it, no earlier block can hold it.
+      for (const id of wanted) if (!isForgotten(header.ids, id)) wanted.delete(id);
+      if (wanted.size === 0) break;
+      for (const event of this.blockEvents(posting.block)) {
+        if (event.stream === stream && wanted.delete(event.id)) found.set(event.id, event);
+      }
+      if (wanted.size === 0) break;
+      if (++blocks % 64 === 0) await turn();
+    }
+    return found;
+  }
+
+  assertOpen(): void {
+    if (this.closed) throw new CloudosError('LOG_CLOSED', `the log ${this.#directory} was closed`);
+  }
+
+  async *#readAll(range: GlobalRange, head: number): AsyncGenerator<readonly RecordedEvent[]> {
+    const { first, last, backwards, limit } = boundsOf(range, head);
+    const wanted = compileFilter(range.filter);
+    let left = limit;
+    let low = first;
+    let high = last;
+    let batch: RecordedEvent[] = [];
+    let scanned = 0;
+    while (low <= high && left > 0) {
+      this.assertOpen();
+      let events = this.#eventsAround(backwards ? high : low);
+      const start = events[0]!.position;
+      const next = start + events.length;
+      if (start < low || next - 1 > high) events = events.slice(Math.max(0, low - start), high - start + 1);
+      if (backwards) {
+        events.reverse();
+        high = start - 1;
+      } else low = next;
+      scanned += events.length;
+      const matching = wanted ? events.filter(wanted) : events;
+      for (const event of matching) {
+        if (left-- <= 0) break;
+        batch.push(event);
+      }
+      if (batch.length > readBatchMax - 64 || scanned >= readBatchMax || low > high || left <= 0) {
+        const full = batch;
+        batch = [];
+        scanned = 0;
+        if (full.length > 0) yield full;
+        await turn();
+      }
+    }
+    if (batch.length > 0) yield batch;
+  }
+
+  async *#readStream(range: StreamRange, revision: number, head: number): AsyncGenerator<readonly RecordedEvent[]> {
+    const { first, last, backwards, limit } = boundsOf(range, revision);
+    let left = limit;
+    if (first > last || left <= 0) return;
+    let expected = backwards ? last : first;
+    let batch: RecordedEvent[] = [];
+    let blocks = 0;
+    const postings = backwards
+      ? this.postings.backwards(range.stream, last)
+      : this.postings.forwards(range.stream, first);
+    for (const posting of postings) {
+      this.assertOpen();
+      const events = this.blockEvents(posting.block);
+      if (backwards) events.reverse();
+      for (const event of events) {
+        if (event.stream !== range.stream || event.revision < first || event.revision > last) continue;
+        if (event.position > head) continue;
+        if (event.revision !== expected) {
+          throw corrupt(event.position, `revision ${event.revision} of ${range.stream}, expected ${expected}`);
+        }
+        expected += backwards ? -1 : 1;
+        batch.push(event);
+        if (--left <= 0) break;
+      }
+      const done = left <= 0 || (backwards ? expected < first : expected > last);
+      if (done || batch.length > readBatchMax - 64 || ++blocks % 256 === 0) {
+        const full = batch;
+        batch = [];
+        if (full.length > 0) yield full;
+        if (done) return;
+        await turn();
+      }
+    }
+    throw corrupt(0, `stream ${range.stream}: revision ${expected} is missing from the index`);
+  }
+
+  /** The events of the block that holds a position. */
+  #eventsAround(position: number): RecordedEvent[] {
+    const start = this.rows.getBinaryFast(blockKey(position)) ? position : floorBlock(this.rows, position);
+    if (start === undefined) throw corrupt(position, 'the block that holds it is missing');
+    const events = this.blockEvents(start);
+    if (start + events.length <= position) throw corrupt(position, 'the block that holds it is missing');
+    return events;
+  }
+
+  #header(first: number): { block: Buffer; header: BlockHeader } {
+    const block = this.rows.getBinaryFast(blockKey(first));
+    if (!block) throw corrupt(first, 'the block that begins there is missing');
+    return { block, header: this.#headerOf(block, first) };
+  }
+
+  #headerOf(block: Buffer, first: number): BlockHeader {
+    const header = this.codec.header(block);
+    if (!header) throw corrupt(first, 'the block does not match its checksum');
+    if (header.first !== first) throw corrupt(first, `the block is that of position ${header.first}`);
+    return header;
+  }
+
+  /** First position after the block that holds a position; 0 when there is none. */
+  #startAfter(position: number): number {
+    if (position < 0) return 0;
+    const start = floorBlock(this.rows, position);
+    if (start === undefined) throw corrupt(position, 'the block that holds it is missing');
+    const next = start + this.#header(start).header.count;
+    if (next <= position) throw corrupt(position, 'the block that holds it is missing');
+    return next;
+  }
+
+  #savedHeads(end: number): Heads {
+    const heads = decodeHeads(checkedValue(this.rows.get(metaKeys.heads)));
+    return heads && heads.position <= end ? heads : { position: -1, ids: nothingForgotten, revisions: new Map() };
+  }
+
+  /** Position up to which the index is in the database. */
+  #watermark(end: number): number {
+    const value = checkedValue(this.rows.get(metaKeys.watermark));
+    const position = value?.length === 8 ? value.readDoubleLE(0) : -1;
+    return position <= end ? position : -1;
+  }
+}
+
+function takeHeads(revisions: Map<string, number>, header: BlockHeader): void {
+  for (const stream of header.streams) {
+    const expected = (revisions.get(stream.name) ?? -1) + 1;
+    if (stream.firstRevision !== expected) {
+      throw corrupt(header.first, `revision ${stream.firstRevision} of ${stream.name}, expected ${expected}`);
+    }
+    revisions.set(stream.name, expected + stream.count - 1);
+  }
+}

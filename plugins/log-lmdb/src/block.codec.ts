@@ -1,0 +1,252 @@
+import { type ForgottenIds, noteId } from '@cloudos/event-log';
+import type { EventMeta, RecordedEvent } from '@cloudos/sdk';
+import { Packr } from 'msgpackr';
+import { isSound, sealRow } from './checked-row.ts';
+import { NameCache } from './name-cache.ts';
+
+/** The most events in a block. */
+export const blockEventsMax = 64;
+
+/** A stream in a block: its events there have consecutive revisions. */
+export interface BlockStream {
+  readonly name: string;
+  readonly firstRevision: number;
+  readonly count: number;
+}
+
+/** What a block says of itself without its events being decoded. */
+export interface BlockHeader {
+  readonly first: number;
+  readonly count: number;
+  readonly streams: readonly BlockStream[];
+  /** Of all ids of the log up to the end of the block. */
+  readonly ids: ForgottenIds;
+  readonly orderAt: number;
+  readonly bodyAt: number;
+}
+
+const formatVersion = 1;
+const headerBytes = 24;
+const idBytes = 36;
+
+/** The columns of a block's events. Types and metadata are tables with an index for each event. */
+type BlockBody = readonly [
+  types: readonly string[],
+  metas: readonly EventMeta[],
+  baseTime: number,
+  ids: readonly string[],
+  times: readonly number[],
+  typeOf: readonly number[],
+  metaOf: readonly number[],
+  data: readonly unknown[],
+];
+
+/** Keeps the record structures that msgpackr shares between blocks. */
+export interface StructureStore {
+  load(): Buffer | undefined;
+  save(structures: Buffer): void;
+}
+
+/**
+ * Blocks as bytes: checksum, format, events, first position, streams with revisions, the greatest id so far, which event
+ * is of which stream; then the events in columns, as MessagePack with record structures shared between blocks.
+ */
+export class BlockCodec {
+  readonly #packr: Packr;
+  readonly #names = new NameCache();
+  #scratch = Buffer.allocUnsafeSlow(64 * 1024);
+
+  constructor(structures: StructureStore) {
+    this.#packr = new Packr({
+      maxSharedStructures: 256,
+      getStructures: () => {
+        const saved = structures.load();
+        return saved ? (JSON.parse(saved.toString()) as object[]) : [];
+      },
+      saveStructures: (shared: object) => {
+        structures.save(Buffer.from(JSON.stringify(plainStructures(shared))));
+      },
+    });
+  }
+
+  /** @param ids of all ids before the block; takes in those of the block */
+  encode(events: readonly RecordedEvent[], ids: { greatest: string; others: boolean }): EncodedBlock {
+    for (const event of events) noteId(ids, event.id);
+    const body = this.#packr.pack(columnsOf(events)) as Buffer;
+    const streams = streamsOf(events);
+    const bodyAt = this.#writeHeader(events, streams, ids);
+    const block = Buffer.allocUnsafeSlow(bodyAt + body.length);
+    this.#scratch.copy(block, 0, 0, bodyAt);
+    body.copy(block, bodyAt);
+    sealRow(block);
+    return { first: events[0]!.position, value: block, names: streams.names, revisions: streams.firstRevisions };
+  }
+
+  /** The header, or undefined where the checksum does not match or the bytes are no block. */
+  header(block: Buffer): BlockHeader | undefined {
+    if (block.length < headerBytes || !isSound(block) || block[4] !== formatVersion) return undefined;
+    const count = block.readUInt16LE(6);
+    const streamCount = block.readUInt16LE(16);
+    const greatestBytes = block[18]!;
+    let at = headerBytes;
+    const greatest = block.toString('latin1', at, at + greatestBytes);
+    at += greatestBytes;
+    const streams: BlockStream[] = [];
+    for (let index = 0; index < streamCount; index++) {
+      const nameBytes = block.readUInt16LE(at);
+      const name = this.#names.read(block, at + 10, at + 10 + nameBytes);
+      streams.push({ name, firstRevision: block.readUIntLE(at + 2, 6), count: block.readUInt16LE(at + 8) });
+      at += 10 + nameBytes;
+    }
+    const ids = { greatest, others: (block[5]! & 1) === 1 };
+    return { first: block.readDoubleLE(8), count, streams, ids, orderAt: at, bodyAt: at + count };
+  }
+
+  /** The events of a block with that header. @throws when the bytes cannot be decoded */
+  events(block: Buffer, header: BlockHeader): RecordedEvent[] {
+    // The bytes may be gone once the structures have been looked up in the same database.
+    const order = Uint8Array.prototype.slice.call(block, header.orderAt, header.bodyAt);
+    const [types, metas, baseTime, ids, times, typeOf, metaOf, data] = this.#packr.unpack(
+      block.subarray(header.bodyAt),
+    ) as BlockBody;
+    const { first, count, streams } = header;
+    if (ids.length !== count || data.length !== count) throw new Error(`${ids.length} events, expected ${count}`);
+    const next = streams.map((stream) => stream.firstRevision);
+    const events = new Array<RecordedEvent>(count);
+    for (let index = 0; index < count; index++) {
+      const which = order[index]!;
+      events[index] = {
+        position: first + index,
+        stream: streams[which]!.name,
+        revision: next[which]!++,
+        id: ids[index]!,
+        type: types[typeOf[index]!]!,
+        time: baseTime + times[index]!,
+        data: data[index],
+        meta: metas[metaOf[index]!]!,
+      };
+    }
+    return events;
+  }
+
+  /** Size of the data of one event as it is stored. @throws when it cannot be stored */
+  dataBytes(data: unknown): number {
+    return (this.#packr.pack(data) as Buffer).length;
+  }
+
+  #writeHeader(events: readonly RecordedEvent[], streams: StreamColumns, ids: ForgottenIds): number {
+    const { names, firstRevisions, counts, order } = streams;
+    let scratch = this.#scratch;
+    const needed = headerBytes + idBytes + events.length + names.reduce((sum, name) => sum + 10 + name.length * 3, 0);
+    if (scratch.length < needed) scratch = this.#scratch = Buffer.allocUnsafeSlow(needed * 2);
+    scratch.fill(0, 0, headerBytes);
+    scratch[4] = formatVersion;
+    scratch[5] = ids.others ? 1 : 0;
+    scratch.writeUInt16LE(events.length, 6);
+    scratch.writeDoubleLE(events[0]!.position, 8);
+    scratch.writeUInt16LE(names.length, 16);
+    scratch[18] = ids.greatest.length;
+    let at = headerBytes + scratch.write(ids.greatest, headerBytes, 'latin1');
+    for (let index = 0; index < names.length; index++) {
+      const nameBytes = writeName(scratch, names[index]!, at + 10);
+      scratch.writeUInt16LE(nameBytes, at);
+      scratch.writeUIntLE(firstRevisions[index]!, at + 2, 6);
+      scratch.writeUInt16LE(counts[index]!, at + 8);
+      at += 10 + nameBytes;
+    }
+    for (const which of order) scratch[at++] = which;
+    return at;
+  }
+}
+
+/** A block as it goes into the database, and which streams go on in it from which revision. */
+export interface EncodedBlock {
+  readonly first: number;
+  readonly value: Buffer;
+  readonly names: readonly string[];
+  readonly revisions: readonly number[];
+}
+
+interface StreamColumns {
+  readonly names: readonly string[];
+  readonly firstRevisions: readonly number[];
+  readonly counts: readonly number[];
+  readonly order: readonly number[];
+}
+
+function streamsOf(events: readonly RecordedEvent[]): StreamColumns {
+  const names: string[] = [];
+  const firstRevisions: number[] = [];
+  const counts: number[] = [];
+  const order: number[] = [];
+  const indexOf = new Map<string, number>();
+  let last = '';
+  let which = -1;
+  for (const event of events) {
+    if (which < 0 || event.stream !== last) {
+      last = event.stream;
+      which = indexOf.get(last) ?? -1;
+      if (which < 0) {
+        which = names.length;
+        indexOf.set(last, which);
+        names.push(last);
+        firstRevisions.push(event.revision);
+        counts.push(0);
+      }
+    }
+    counts[which]!++;
+    order.push(which);
+  }
+  return { names, firstRevisions, counts, order };
+}
+
+function columnsOf(events: readonly RecordedEvent[]): BlockBody {
+  const types: string[] = [];
+  const metas: EventMeta[] = [];
+  const ids: string[] = [];
+  const times: number[] = [];
+  const typeOf: number[] = [];
+  const metaOf: number[] = [];
+  const data: unknown[] = [];
+  const base = events.every((event) => Number.isSafeInteger(event.time)) ? events[0]!.time : 0;
+  for (const event of events) {
+    let type = types.indexOf(event.type);
+    if (type < 0) type = types.push(event.type) - 1;
+    let meta = metas.length - 1;
+    if (meta < 0 || !isSameMeta(metas[meta]!, event.meta)) meta = metas.push(event.meta) - 1;
+    ids.push(event.id);
+    times.push(event.time - base);
+    typeOf.push(type);
+    metaOf.push(meta);
+    data.push(event.data);
+  }
+  return [types, metas, base, ids, times, typeOf, metaOf, data];
+}
+
+function isSameMeta(a: EventMeta, b: EventMeta): boolean {
+  return (
+    a === b ||
+    (a.schema === b.schema &&
+      a.causation === b.causation &&
+      a.correlation === b.correlation &&
+      a.traceparent === b.traceparent &&
+      a.producer.plugin === b.producer.plugin &&
+      a.producer.generation === b.producer.generation)
+  );
+}
+
+/** Writes short ASCII names without leaving JavaScript. */
+function writeName(target: Buffer, name: string, at: number): number {
+  for (let index = 0; index < name.length; index++) {
+    const code = name.charCodeAt(index);
+    if (code > 127) return target.write(name, at);
+    target[at + index] = code;
+  }
+  return name.length;
+}
+
+/** The shared structures as plain arrays of property names. */
+function plainStructures(shared: object): string[][] {
+  const structures = shared as string[][] & { readonly sharedLength?: number };
+  return structures.slice(0, structures.sharedLength ?? structures.length).map((keys) => [...keys]);
+}

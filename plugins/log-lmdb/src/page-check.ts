@@ -1,0 +1,2 @@
+/** Placeholder. */
+export function checkPages(_directory: string): void {}

@@ -1,0 +1,142 @@
+import { isForgotten } from '@cloudos/event-log';
+import { type LogDamage, type LogReport, messageOf } from '@cloudos/sdk';
+import { readAcknowledged } from './acknowledged.ts';
+import type { BlockLog } from './block-log.ts';
+import { blocksBegin, blocksEnd, parsePostingKey, positionOfKey, postingsBegin, postingsEnd } from './keys.ts';
+import { decodePairs } from './postings.ts';
+
+/** Damages that a report names at most. */
+const damagesMax = 100;
+const rowsPerTurn = 128;
+
+/**
+ * Checks every block (checksum, decodes, follows the one before), every revision, every index row, and that the log
+ * reaches as far as was acknowledged. Goes on after damage, to name where the log is sound again.
+ */
+export async function verifyLog(
+  log: BlockLog,
+  directory: string,
+  onProgress: (positions: number) => void = () => {},
+): Promise<LogReport> {
+  const check = new LogCheck(log);
+  const head = log.head;
+  let start = blocksBegin;
+  let more = true;
+  while (more) {
+    log.assertOpen();
+    more = false;
+    for (const key of [...log.rows.getKeys({ start, end: blocksEnd, limit: rowsPerTurn + 1 })].slice(0, rowsPerTurn)) {
+      const position = positionOfKey(key);
+      if (position > head) break;
+      check.block(position);
+      start = Buffer.concat([key, Buffer.of(0)]);
+      more = true;
+    }
+    onProgress(check.next);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  check.end(Math.max(head, readAcknowledged(directory)));
+  check.index();
+  return check.report(head);
+}
+
+class LogCheck {
+  readonly #log: BlockLog;
+  readonly #damages: LogDamage[] = [];
+  readonly #revisions = new Map<string, number>();
+  /** Per stream, its first revision in each block; turned negative (-1 - revision) once the index was seen to have it. */
+  readonly #postings = new Map<string, Map<number, number>>();
+  next = 0;
+  #events = 0;
+  #lost = false;
+  #damagedAt: number | undefined;
+  #damagedWhy = '';
+
+  constructor(log: BlockLog) {
+    this.#log = log;
+  }
+
+  block(position: number): void {
+    if (position > this.next) this.#gap(position, 'events are missing');
+    try {
+      const events = this.#log.blockEvents(position);
+      for (const event of events) {
+        const before = this.#revisions.get(event.stream) ?? -1;
+        if (event.revision !== before + 1 && !this.#lost) {
+          this.#add({
+            position: event.position,
+            reason: `revision ${event.revision} of ${event.stream}, expected ${before + 1}`,
+          });
+        }
+        if (isForgotten(this.#log.ids, event.id)) this.#note(event.stream, position, event.revision);
+        else this.#add({ position: event.position, reason: `id ${event.id} is beyond the summary of ids` });
+        this.#revisions.set(event.stream, event.revision);
+      }
+      if (position < this.next) this.#add({ position, reason: `overlaps the block before it, up to ${this.next - 1}` });
+      this.next = Math.max(this.next, position + events.length);
+      this.#events += events.length;
+    } catch (error) {
+      this.#damagedAt = position;
+      this.#damagedWhy = messageOf(error);
+      this.#lost = true;
+    }
+  }
+
+  /** The log should reach up to that position. */
+  end(position: number): void {
+    if (this.next <= position || this.#damagedAt !== undefined) this.#gap(position + 1, 'events are missing');
+  }
+
+  index(): void {
+    const { rows, postings } = this.#log;
+    for (const { key, value } of rows.getRange({ start: postingsBegin, end: postingsEnd })) {
+      const { stream, revision } = parsePostingKey(key);
+      const pairs = decodePairs(value);
+      if (!pairs) this.#add({ position: 0, reason: `index row of ${stream} from revision ${revision} is damaged` });
+      else this.#comparePairs(stream, pairs);
+    }
+    for (const { stream, pairs } of postings.inMemory()) this.#comparePairs(stream, pairs);
+    if (this.#lost) return;
+    for (const [stream, blocks] of this.#postings) {
+      for (const [block, revision] of blocks) {
+        if (revision >= 0) this.#add({ position: block, reason: `the index of ${stream} does not name the block` });
+      }
+    }
+  }
+
+  report(head: number): LogReport {
+    const damages = this.#damages.sort((a, b) => a.position - b.position).slice(0, damagesMax);
+    return { ok: damages.length === 0, events: this.#events, streams: this.#revisions.size, head, damages };
+  }
+
+  #gap(until: number, reason: string): void {
+    const position = this.#damagedAt === undefined ? this.next : Math.min(this.next, this.#damagedAt);
+    this.#add({ position, until, reason: this.#damagedAt === undefined ? reason : this.#damagedWhy });
+    this.#damagedAt = undefined;
+    this.#lost = true;
+    this.next = until;
+  }
+
+  /** Remembers the first revision of a stream in a block. */
+  #note(stream: string, block: number, revision: number): void {
+    const blocks = this.#postings.get(stream) ?? new Map<number, number>();
+    this.#postings.set(stream, blocks);
+    if (!blocks.has(block)) blocks.set(block, revision);
+  }
+
+  #comparePairs(stream: string, pairs: readonly number[]): void {
+    const blocks = this.#postings.get(stream);
+    for (let at = 0; at < pairs.length; at += 2) {
+      const [block, revision] = [pairs[at]!, pairs[at + 1]!];
+      // A block that is named twice was indexed twice, after a crash.
+      if (blocks?.get(block) === revision) blocks.set(block, -1 - revision);
+      else if (blocks?.get(block) !== -1 - revision && !this.#lost && block < this.next) {
+        this.#add({ position: block, reason: `the index of ${stream} has revision ${revision} there` });
+      }
+    }
+  }
+
+  #add(damage: LogDamage): void {
+    if (this.#damages.length < damagesMax) this.#damages.push(damage);
+  }
+}
