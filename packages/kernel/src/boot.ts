@@ -165,11 +165,11 @@ function compose(options: ComposeOptions) {
       onFailure,
     });
   const seat = (name: PolicySlotName, slots: SlotFactory) =>
-    new PolicySeat({ name, spec: resolved[name], slots, log, clock, newId: ids, limits: limits?.policies });
+    new PolicySeat({ name, spec: resolved[name], slots, log, clock, newId: ids, logger, limits: limits?.policies });
   const die = (error: unknown) => fatal.handler(error);
 
   const parts = new Composition()
-    .provide(tokens.feed, () => new ClusterFeed(log))
+    .provide(tokens.feed, () => new ClusterFeed(log, logger))
     .provide(tokens.journal, () => new KernelJournal(writer(kernelStream, die), die))
     .provide(tokens.slots, (get) => {
       const slotOptions = { stateDir, clock, newId: ids, logger, limits: limits?.slots };

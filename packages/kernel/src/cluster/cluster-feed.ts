@@ -1,4 +1,11 @@
-import type { EventLog, LogProvider, RecordedEvent, SharedEvent } from '@cloudos/sdk';
+import {
+  type EventLog,
+  type Logger,
+  type LogProvider,
+  messageOf,
+  type RecordedEvent,
+  type SharedEvent,
+} from '@cloudos/sdk';
 import { type Observable, Subject, type Subscription } from 'rxjs';
 import { clusterSnapshotVersion, loadCluster, saveCluster } from './cluster-snapshot.ts';
 import { type ClusterState, emptyCluster, evolveCluster } from './cluster-state.ts';
@@ -10,14 +17,16 @@ const snapshotKey = 'kernel/cluster';
 /** Keeps the cluster state level with the log and tells what has changed. */
 export class ClusterFeed {
   readonly #log: EventLog & Pick<LogProvider, 'snapshots'>;
+  readonly #logger: Logger;
   readonly #changes = new Subject<readonly SharedEvent[]>();
   readonly #waiting = new Set<{ position: number; reached: () => void }>();
   #state: ClusterState = emptyCluster();
   #snapshotAt = -1;
   #subscription: Subscription | undefined;
 
-  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>) {
+  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>, logger: Logger) {
     this.#log = log;
+    this.#logger = logger;
   }
 
   /** Live: changed in place as events arrive. */
@@ -69,15 +78,15 @@ export class ClusterFeed {
     return state;
   }
 
+  /** Leaves a snapshot for the next start. Failing to is logged and no more: it only makes that start slower. */
   async save(): Promise<void> {
     if (this.#state.position <= this.#snapshotAt) return;
     this.#snapshotAt = this.#state.position;
     const { position } = this.#state;
-    await this.#log.snapshots.save(snapshotKey, {
-      version: clusterSnapshotVersion,
-      position,
-      state: saveCluster(this.#state),
-    });
+    const snapshot = { version: clusterSnapshotVersion, position, state: saveCluster(this.#state) };
+    await this.#log.snapshots
+      .save(snapshotKey, snapshot)
+      .catch((error) => this.#logger.warn(`snapshot of the cluster: ${messageOf(error)}`));
   }
 
   stop(): void {

@@ -164,9 +164,13 @@ function nodeGone(state: ClusterState, event: Of<'NodeLost'> | Of<'NodeLeft'>, h
   const node = state.nodes.get(event.data.node);
   if (!node) return;
   node.state = how;
-  for (const name of node.instances) {
+  for (const name of [...node.instances]) {
     const instance = state.instances.get(name);
     if (!instance) continue;
+    if (how === 'left') {
+      forget(state, instance); // a node leaves when nothing is on it any more
+      continue;
+    }
     instance.wanted = 'stop';
     instance.ready = false;
     instance.reason = `node ${how}: ${event.data.reason}`;

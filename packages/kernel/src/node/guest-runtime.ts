@@ -1,5 +1,12 @@
 import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
-import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestStatus } from '@cloudos/sdk';
+import {
+  type Clock,
+  CloudosError,
+  type GuestDriver,
+  type GuestExit,
+  type GuestFingerprint,
+  type GuestStatus,
+} from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
 
 /** What a node agent wants to know of its runtimes. */
@@ -8,6 +15,8 @@ export interface RuntimeOwner {
   /** A driver has come into charge; these are the guests it found. */
   found(runtime: GuestRuntime, guests: readonly GuestStatus[]): Promise<void>;
   exited(runtime: GuestRuntime, exit: GuestExit): void;
+  /** Whether the host has that feature: an attribute of its inventory. */
+  offers(feature: string): boolean;
   /** Whether the runtime can be used, or how, has changed. */
   fingerprinted(runtime: GuestRuntime): void;
 }
@@ -53,7 +62,17 @@ export class GuestRuntime {
   };
 
   async #attach(activation: Activation<GuestDriver>): Promise<void> {
-    const { provider } = activation;
+    const { provider, spec } = activation;
+    const { name, requires = [] } = spec.plugin.definition;
+    const missing = requires.filter(
+      (each) => each.startsWith('host.') && !this.#owner.offers(each.slice('host.'.length)),
+    );
+    if (missing.length > 0) {
+      throw new CloudosError(
+        'PLUGIN_REQUIREMENT',
+        `${name} requires ${missing.join(', ')}, which the host does not offer`,
+      );
+    }
     let fingerprints: Subscription | undefined;
     const first = new Promise<void>((resolve, reject) => {
       fingerprints = provider.fingerprint().subscribe({

@@ -177,6 +177,11 @@ export class NodeAgent implements RuntimeOwner {
     if (worker?.runtime === runtime) worker.exited(exit);
   }
 
+  offers(feature: string): boolean {
+    const value = this.#inventory?.attributes[feature];
+    return value !== undefined && value !== 'none' && value !== 'false';
+  }
+
   fingerprinted(): void {
     if (!this.#joined) return;
     void this.#offer();

@@ -6,7 +6,9 @@ import {
   type EventLog,
   type IdSource,
   isRefusal,
+  type Logger,
   type LogProvider,
+  messageOf,
   type Policy,
   type Producer,
   type RecordedEvent,
@@ -38,6 +40,7 @@ export interface PolicyRunnerOptions {
   readonly producer: Producer;
   readonly clock: Clock;
   readonly newId: IdSource;
+  readonly logger?: Logger;
   /** Called once when the policy threw or hung, or another writer took over the stream (REVISION_CONFLICT). */
   readonly onFailure: (error: unknown) => void;
   readonly limits?: Partial<PolicyLimits>;
@@ -256,7 +259,12 @@ export class PolicyRunner {
     const position = this.#level;
     const state = this.#guard('save', () => save.call(policy.snapshot, this.#state));
     this.#snapshotAt = position;
-    await log.snapshots.save(this.#snapshotKey, { version, position, state });
+    try {
+      await log.snapshots.save(this.#snapshotKey, { version, position, state });
+    } catch (error) {
+      // It only makes the next restart faster: a full disk must not stop the policy.
+      this.#options.logger?.warn(`snapshot of ${this.#options.producer.plugin}: ${messageOf(error)}`);
+    }
   }
 
   get #snapshotKey(): string {

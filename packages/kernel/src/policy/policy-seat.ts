@@ -6,6 +6,7 @@ import {
   type EventLog,
   hasCode,
   type IdSource,
+  type Logger,
   type LogProvider,
   type Policy,
 } from '@cloudos/sdk';
@@ -22,6 +23,7 @@ export interface PolicySeatOptions {
   readonly log: EventLog & Pick<LogProvider, 'snapshots'>;
   readonly clock: Clock;
   readonly newId: IdSource;
+  readonly logger: Logger;
   readonly limits?: Partial<PolicyLimits> | undefined;
 }
 
@@ -104,7 +106,7 @@ export class PolicySeat {
   }
 
   #runnerFor(activation: Activation<Policy>): PolicyRunner {
-    const { log, clock, newId, limits } = this.#options;
+    const { log, clock, newId, logger, limits } = this.#options;
     return new PolicyRunner({
       policy: activation.provider,
       stream: this.name,
@@ -112,6 +114,7 @@ export class PolicySeat {
       producer: { plugin: activation.spec.plugin.definition.name, generation: activation.generation },
       clock,
       newId,
+      logger,
       onFailure: (error) => void this.slot.fail(error, activation, isFenced(error)),
       ...(limits && { limits }),
     });
