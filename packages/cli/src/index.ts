@@ -1,1 +1,2 @@
-export {};
+export { exitCodeOf, exitCodes } from './exit-codes.ts';
+export { main } from './main.ts';

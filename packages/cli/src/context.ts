@@ -1,0 +1,19 @@
+import type { Terminal } from './terminal.ts';
+
+/** What every command works with. */
+export interface CliContext {
+  readonly terminal: Terminal;
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+  readonly stdin: NodeJS.ReadStream;
+  /** Options that stand before or after any command. */
+  globals(): GlobalOptions;
+  /** Runs instead of ending the process when it is asked to end (SIGINT, SIGTERM, SIGHUP), until it is undone. */
+  onInterrupt(handler: (signal: NodeJS.Signals) => void): () => void;
+}
+
+export interface GlobalOptions {
+  readonly stateDir?: string;
+  readonly url?: string;
+  readonly token?: string;
+}

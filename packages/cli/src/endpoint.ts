@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CloudosClient, type WebSocketConstructor } from '@cloudos/client';
+import type { EndpointInfo } from '@cloudos/gateway';
+import { CloudosError, messageOf } from '@cloudos/sdk';
+import { WebSocket } from 'ws';
+import type { CliContext } from './context.ts';
+import { nonEmpty, stateDirOf } from './state-dir.ts';
+
+/** The endpoint file of a state directory; undefined when there is none, or when its process does not live. */
+export async function runningEndpoint(stateDir: string): Promise<EndpointInfo | undefined> {
+  let info: Partial<EndpointInfo>;
+  try {
+    info = JSON.parse(await readFile(join(stateDir, 'endpoint.json'), 'utf8')) as Partial<EndpointInfo>;
+  } catch {
+    return undefined;
+  }
+  const { url, pid, startedAt } = info;
+  if (typeof url !== 'string' || typeof pid !== 'number' || !isAlive(pid)) return undefined;
+  return { url, pid, startedAt: startedAt ?? 0 };
+}
+
+/** Whether a process of that id exists, whoever owns it. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+export function clientOf(url: string, token: string): CloudosClient {
+  return new CloudosClient({ url, token, webSocket: WebSocket as unknown as WebSocketConstructor });
+}
+
+export interface Connection {
+  readonly client: CloudosClient;
+  /** Absent for a kernel that was named by --url. */
+  readonly pid?: number;
+  readonly url: string;
+}
+
+/**
+ * The running kernel: the one of --url (or $CLOUDOS_URL) with its token, else the one of the state directory.
+ * @throws CloudosError KERNEL_NOT_RUNNING, PERMISSION_DENIED
+ */
+export async function connect(context: CliContext): Promise<Connection> {
+  const url = context.globals().url ?? nonEmpty(context.env.CLOUDOS_URL);
+  if (url !== undefined) {
+    const token = context.globals().token ?? nonEmpty(context.env.CLOUDOS_TOKEN);
+    if (token === undefined) {
+      throw new CloudosError('UNAUTHENTICATED', `no token is given for ${url}`, {
+        remedy: 'Set CLOUDOS_TOKEN, or give --token.',
+      });
+    }
+    return { client: clientOf(url, token), url };
+  }
+  const stateDir = stateDirOf(context);
+  const connection = await connectTo(stateDir);
+  if (connection) return connection;
+  throw new CloudosError('KERNEL_NOT_RUNNING', `no kernel runs with the state directory ${stateDir}`, {
+    remedy: 'Start one with `cloudos up`, or name another directory with --state-dir or $CLOUDOS_HOME.',
+  });
+}
+
+/** The kernel that runs with a state directory, or undefined. A file of a dead process, or of another one, is no kernel. */
+export async function connectTo(stateDir: string): Promise<(Connection & { pid: number }) | undefined> {
+  const endpoint = await runningEndpoint(stateDir);
+  if (!endpoint) return undefined;
+  let token: string;
+  try {
+    token = (await readFile(join(stateDir, 'token'), 'utf8')).trim();
+  } catch (error) {
+    throw new CloudosError('PERMISSION_DENIED', `the token of the running kernel cannot be read: ${messageOf(error)}`, {
+      remedy: 'Run as the user who started the kernel.',
+    });
+  }
+  const client = clientOf(endpoint.url, token);
+  try {
+    const { pid } = await client.status(10_000);
+    return pid === endpoint.pid ? { client, pid, url: endpoint.url } : undefined;
+  } catch (error) {
+    // The process id was given to another process meanwhile: nobody listens there.
+    if ((error as { code?: unknown }).code === 'KERNEL_UNREACHABLE') return undefined;
+    throw error;
+  }
+}

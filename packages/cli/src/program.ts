@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addApply } from './commands/apply.command.ts';
+import { addCompletion } from './commands/completion.command.ts';
+import { addDelete } from './commands/delete.command.ts';
+import { addDescribe } from './commands/describe.command.ts';
+import { addDoctor } from './commands/doctor.command.ts';
+import { addDown } from './commands/down.command.ts';
+import { addEvents } from './commands/events.command.ts';
+import { addExec } from './commands/exec.command.ts';
+import { addGet } from './commands/get.command.ts';
+import { addLog } from './commands/log.command.ts';
+import { addLogs } from './commands/logs.command.ts';
+import { addNodeCommands } from './commands/node.commands.ts';
+import { addPlugin } from './commands/plugin.command.ts';
+import { addStack } from './commands/stack.command.ts';
+import { addState } from './commands/state.command.ts';
+import { addStatus } from './commands/status.command.ts';
+import { addSwap } from './commands/swap.command.ts';
+import { addUp } from './commands/up.command.ts';
+import { addWhy } from './commands/why.command.ts';
+import { addWorkloadCommands } from './commands/workload.commands.ts';
+import type { CliContext, GlobalOptions } from './context.ts';
+import { exitCodesHelp } from './exit-codes.ts';
+
+/** The whole command. The context reads the global options of the program that it is given to. */
+export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliContext): Command {
+  const program = new Command('cloudos');
+  const context = contextOf(() => program.opts<GlobalOptions>());
+  program
+    .description('An event-sourced cloud OS: boot a stack, run workloads on it, watch everything, swap any layer.')
+    .version(version())
+    .option('--state-dir <dir>', 'where the kernel keeps its state (default: $CLOUDOS_HOME, else by user)')
+    .option('--url <url>', 'a gateway elsewhere ($CLOUDOS_URL); its token is in $CLOUDOS_TOKEN')
+    .option('--token <token>', 'token for --url; visible to other users of the machine, prefer $CLOUDOS_TOKEN')
+    .showHelpAfterError(false)
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => context.terminal.write(text), outputError: () => {} })
+    .addHelpText('after', exitCodesHelp);
+  for (const add of [
+    addUp,
+    addDown,
+    addStatus,
+    addApply,
+    addGet,
+    addDescribe,
+    addDelete,
+    addWorkloadCommands,
+    addLogs,
+    addExec,
+    addEvents,
+    addWhy,
+    addState,
+    addSwap,
+    addNodeCommands,
+    addLog,
+    addDoctor,
+    addStack,
+    addPlugin,
+    addCompletion,
+  ]) {
+    add(program, context);
+  }
+  return program;
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}
