@@ -1,1 +1,1 @@
-export {};
+export { guestZones as default, type ZonesConfig, zonesConfig } from './plugin.ts';

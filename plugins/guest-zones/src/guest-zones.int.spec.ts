@@ -1,0 +1,4 @@
+import { guestConformance } from '@cloudos/conformance';
+import guestZones from './index.ts';
+
+guestConformance(guestZones, { image: 'host:' });

@@ -1,0 +1,204 @@
+import { shellWord } from './host-command.ts';
+import { oldRoot } from './userland.ts';
+
+/** What one run of a zone is made with. */
+export interface LaunchPlan {
+  readonly launch: string;
+  readonly directory: string;
+  readonly exitFile: string;
+  readonly rootless: boolean;
+  readonly hostName: string;
+  /** Control groups that the zone joins, and the one for the processes around it. */
+  readonly controlGroups: readonly string[];
+  readonly shimGroup?: string;
+  readonly oomFile?: string;
+  /** The bridge's cable. Absent: loopback alone. */
+  readonly link?: { readonly bridge: string; readonly name: string; readonly address: string; readonly prefix: number };
+  /** Where an overlay is not possible: the directories that are copied to a tmpfs, lowest first. */
+  readonly copyToTmpfs?: readonly string[];
+  readonly readOnlyCopy: boolean;
+  readonly logMaxBytes: number;
+  /** Bytes in the current log files. */
+  readonly logSizes: { readonly stdout: number; readonly stderr: number };
+  readonly user: number;
+  /** A limit of processes by resource limit, where there is no control group for it. */
+  readonly processMax?: number;
+  readonly workingDir: string;
+  readonly env: readonly (readonly [name: string, value: string])[];
+  /** `--default-signal=…` where env(1) has it: sh starts background programs with two signals ignored. */
+  readonly envOptions: readonly string[];
+  readonly path: string;
+  readonly command: readonly string[];
+}
+
+const loggerBlock = 4096;
+
+/**
+ * The shell script that starts a zone and stays beside it. Roles, by first argument:
+ *
+ * - `launch` (short-lived, on the host): pipes, loggers, the shim, the cable; ends when the program runs.
+ * - `shim` (on the host, one for each zone, outlives the kernel): waits for the zone and records how it ended. It has a
+ *   new pid namespace for its children, so its first child is the zone's first process; it forks nothing else, because
+ *   nothing can be forked once that one has ended.
+ * - `zone`: joins the control groups, makes the remaining namespaces, mounts, waits for `go`, pivots, drops privileges.
+ *
+ * Nothing of the guest's environment reaches a process before privileges are dropped (`env -i` is the last step).
+ */
+export function launchScript(plan: LaunchPlan): string {
+  const words = (list: readonly string[]) => list.map(shellWord).join(' ');
+  const blocks = (size: number) => Math.max(1, Math.floor((plan.logMaxBytes - size) / loggerBlock));
+  const outer = plan.rootless ? 'unshare --user --map-root-user --pid' : 'unshare --pid';
+  const drop = dropPrivileges(plan);
+  const environment = plan.env.map(([name, value]) => shellWord(`${name}=${value}`)).join(' ');
+  return `#!/bin/sh
+umask 022
+LC_ALL=C; export LC_ALL
+cd ${shellWord(plan.directory)} || exit 1
+logger() {
+  left=$2
+  tries=0
+  while :; do
+    if said=$(dd bs=${loggerBlock} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
+      read=\${said%% records in*}
+      [ $(( read )) -lt "$left" ] && break
+    else
+      tries=$(( tries + 1 ))
+      [ $tries -gt 3 ] && { cat >/dev/null; break; }
+      : >"$1"
+    fi
+    size=$(stat -c %s "$1")
+    if [ "$size" -ge ${plan.logMaxBytes - loggerBlock} ]; then mv -f "$1" "$1.1"; size=0; fi
+    left=$(( (${plan.logMaxBytes} - size) / ${loggerBlock} ))
+    [ "$left" -ge 1 ] || left=1
+  done
+  : >"$1.end"
+}
+start_time() {
+  read -r stat <"/proc/$1/stat" || return 1
+  set -- \${stat##*) }
+  started=\${20}
+}
+launch() {
+  ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
+  mkfifo -m 666 out err go up || exit 1
+  exec 9<>out; exec 3<out; exec 4>out; exec 9<>err; exec 5<err; exec 6>err; exec 9>&-
+  logger stdout ${blocks(plan.logSizes.stdout)} <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1 &
+  logger stderr ${blocks(plan.logSizes.stderr)} <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1 &
+  exec 3<&- 5<&-
+  exec 9<>go; exec 3<go; exec 5>go; exec 9<>up; exec 7<up; exec 8>up; exec 9>&-
+  ( exec 5>&- 7<&-; exec ${outer} sh "$0" shim ) &
+  exec 3<&- 4>&- 6>&- 8>&-
+  zone=; made=
+  while [ -z "$zone" ] || [ -z "$made" ]; do
+    read -r word rest <&7 || { echo "the zone ended while it was being made" >&2; exit 1; }
+    case $word in
+      pid) zone=$rest ;;
+      made) made=1 ;;
+      *) echo "$word $rest" >failed; exit 1 ;;
+    esac
+  done
+${network(plan)}
+  echo go >&5
+  exec 5>&-
+  while read -r word rest <&7; do
+    case $word in
+      running) exit 0 ;;
+      mounted) ;;
+      *) echo "$word $rest" >failed; exit 1 ;;
+    esac
+  done
+  echo "the zone ended before its program ran" >&2
+  exit 1
+}
+shim() {
+  ( ${plan.controlGroups.map((group) => `echo 0 >${shellWord(`${group}/cgroup.procs`)} || exit 97`).join('; ') || ':'}
+    exec setsid unshare --mount --propagation private --net --uts --ipc --cgroup sh "$0" zone ) &
+  zone=$!
+  exec 3<&- 4>&- 6>&-
+  start_time "$zone"; zone_started=$started
+  start_time $$
+  echo "${plan.launch} $zone $zone_started $$ $started end" >run
+  echo "pid $zone" >&8
+  exec 8>&-
+  trap '' HUP INT TERM
+  wait "$zone"
+  status=$?
+  oom=0
+  ${plan.oomFile ? `while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done <${shellWord(plan.oomFile)}` : ':'}
+  echo "${plan.launch} $status $oom" >ended
+  exec mv -f ended ${shellWord(plan.exitFile)}
+}
+zone() {
+  echo made >&8
+  ( echo ${shellWord(plan.hostName)} >/proc/sys/kernel/hostname ) 2>/dev/null || hostname ${shellWord(plan.hostName)}
+  echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
+${loopback(plan)}${copied(plan)}  mount --all --fstab ./fstab || { echo "fail HOST_COMMAND_FAILED mount failed" >&8; exit 96; }
+${plan.copyToTmpfs && plan.readOnlyCopy ? '  mount -o remount,ro root\n' : ''}  read -r word <&3 || exit 98
+  cd root && pivot_root . ${oldRoot} && cd / && umount -l /${oldRoot} || { echo "fail HOST_COMMAND_FAILED pivot_root failed" >&8; exit 96; }
+${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} /bin/sh -c ${shellWord(initScript)} init ${shellWord(plan.path)} ${shellWord(plan.workingDir)} env -i ${words(plan.envOptions)} ${environment} ${words(plan.command)} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
+}
+"$1"
+`;
+}
+
+/** The prefix of a command that leaves it without capabilities and without a way to get any. */
+export function dropPrivileges(plan: Pick<LaunchPlan, 'rootless' | 'user' | 'processMax'>, extra = ''): string {
+  const limits = plan.processMax ? `prlimit --nproc=${plan.processMax + 2}:${plan.processMax + 2} ` : '';
+  const inner =
+    plan.rootless && plan.user !== 0 ? `unshare --user --map-user=${plan.user} --map-group=${plan.user} ` : '';
+  if (inner) return `${limits}${inner}setpriv --no-new-privs${extra}`;
+  const identity = plan.rootless ? '' : ` --reuid ${plan.user} --regid ${plan.user} --clear-groups`;
+  return `${limits}setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs${identity}${extra}`;
+}
+
+function network({ link }: LaunchPlan): string {
+  if (!link) return '';
+  return `  ip -batch - <<NET || { echo "fail HOST_COMMAND_FAILED the cable could not be made" >failed; exit 1; }
+link add ${link.name} master ${link.bridge} up type veth peer name eth0 netns $zone
+NET
+  nsenter -t "$zone" -n ip -batch - <<NET || { echo "fail HOST_COMMAND_FAILED the address could not be set" >failed; exit 1; }
+link set lo up
+address add ${link.address}/${link.prefix} dev eth0
+link set eth0 up
+NET`;
+}
+
+function loopback({ link }: LaunchPlan): string {
+  return link ? '' : '  ip link set lo up 2>/dev/null\n';
+}
+
+function copied({ copyToTmpfs }: LaunchPlan): string {
+  if (!copyToTmpfs) return '';
+  const copies = copyToTmpfs.map((from) => `cp -a ${shellWord(`${from}/.`)} root/`).join(' && ');
+  return `  mount -t tmpfs -o mode=755,nosuid,nodev tmpfs root && ${copies} || { echo "fail HOST_COMMAND_FAILED the root could not be made" >&8; exit 96; }\n`;
+}
+
+/**
+ * The zone's first process: reaps, passes signals on, and ends as the program does. Arguments: search path, working
+ * directory, then the command line with `env -i NAME=value…` in front.
+ */
+const initScript = `
+search=$1; dir=$2; shift 2
+cd "$dir" 2>/dev/null || { echo "fail GUEST_SPEC_INVALID the working directory $dir cannot be entered" >&8; exit 126; }
+find_program() {
+  shift 2
+  while [ $# -gt 0 ]; do case $1 in -*|*=*) shift ;; *) break ;; esac; done
+  case $1 in
+    */*) [ -x "$1" ] && [ ! -d "$1" ]; return ;;
+  esac
+  IFS=:
+  for part in $search; do [ -x "$part/$1" ] && [ ! -d "$part/$1" ] && return 0; done
+  return 1
+}
+find_program "$@" || { echo "fail COMMAND_NOT_FOUND" >&8; exit 127; }
+for signal in TERM INT HUP USR1 USR2; do trap "kill -$signal \\$program 2>/dev/null" $signal; done
+"$@" 8>&- &
+program=$!
+echo running >&8
+exec 8>&-
+while :; do
+  wait $program
+  status=$?
+  kill -0 $program 2>/dev/null || exit $status
+done
+`;

@@ -1,0 +1,157 @@
+import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
+import { BehaviorSubject } from 'rxjs';
+import { z } from 'zod';
+import { BridgeNetwork, parseSubnet } from './bridge-network.ts';
+import { ControlGroups } from './control-groups.ts';
+import { probeHost } from './host-probe.ts';
+import { prepareUserland } from './userland.ts';
+import type { ZoneEnvironment } from './zone-launcher.ts';
+import { ZoneStore } from './zone-state.ts';
+import { ZoneWatch } from './zone-watch.ts';
+import { ZonesDriver } from './zones.driver.ts';
+
+const subnet = z.string().refine((text) => {
+  try {
+    return parseSubnet(text).first >= 0;
+  } catch {
+    return false;
+  }
+}, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
+
+export const zonesConfig = z.strictObject({
+  network: z
+    .strictObject({
+      /** `bridge` gives each zone an address (root); `ports` forwards its TCP ports on 127.0.0.1; `auto`: what is possible. */
+      mode: z.enum(['auto', 'bridge', 'ports']).default('auto'),
+      /** Default: the first free of `cloudos0`, `cloudos1`, …. */
+      bridge: z
+        .string()
+        .regex(/^[a-z][a-z0-9.-]{0,14}$/, 'an interface name of at most 15 characters')
+        .optional(),
+      /** Default: a /24 of 198.18.0.0/15 by the number of the bridge. */
+      subnet: subnet.optional(),
+    })
+    .prefault({}),
+  logs: z
+    .strictObject({
+      /** Of the current file of each stream; one older file of that size is kept beside it. */
+      maxBytes: z
+        .int()
+        .min(64 * 1024)
+        .max(2 ** 40)
+        .default(10 * 1024 * 1024),
+    })
+    .prefault({}),
+  /** How long the start of a zone may take. */
+  startTimeoutMs: z.int().min(100).max(600_000).default(10_000),
+  /** How often all zones are looked at, besides the ends that are announced. */
+  pollMs: z.int().min(100).max(600_000).default(2_000),
+  /** How often a host that cannot run zones is tried again. */
+  retryMs: z.int().min(1_000).max(3_600_000).default(30_000),
+});
+export type ZonesConfig = z.infer<typeof zonesConfig>;
+
+/** Zones: containers made of namespaces, control groups and an overlay, with what any Linux host has. */
+export const guestZones = definePlugin({
+  name: 'guest-zones',
+  slot: 'guest',
+  apiVersion: 1,
+  description: 'Containers without a daemon: namespaces, control groups and an overlay over the userland of the host',
+  supports: {
+    adopt: true,
+    exec: true,
+    tty: true,
+    logs: true,
+    stats: true,
+    pause: true,
+    snapshot: false,
+    network: true,
+    signals: true,
+    commandCheck: true,
+    imageCheck: true,
+    memoryLimit: true,
+    cpuLimit: true,
+    pidsLimit: true,
+  },
+  config: zonesConfig,
+  create: createZones,
+});
+
+async function createZones(context: PluginContext, config: ZonesConfig): Promise<ZonesDriver> {
+  const { scope, clock, logger, dataDir } = context;
+  const probe = await probeHost(dataDir, config.network);
+  const fingerprints = new BehaviorSubject<GuestFingerprint>(probe.fingerprint);
+  scope.defer('fingerprint', () => fingerprints.complete());
+  const watch = new ZoneWatch(clock, logger, config.pollMs);
+  scope.defer('watch of zones', () => watch.end());
+
+  let current = probe;
+  if (!probe.abilities) {
+    let cancel = () => {};
+    const retry = () => {
+      cancel = clock.after(config.retryMs, async () => {
+        current = await probeHost(dataDir, config.network).catch(() => current);
+        if (scope.closed) return;
+        if (!current.abilities) return retry();
+        fingerprints.next(current.fingerprint);
+      });
+    };
+    retry();
+    scope.defer('retry of the probe', () => cancel());
+  }
+
+  let environment: Promise<ZoneEnvironment> | undefined;
+  let purged = false;
+  const make = async (): Promise<ZoneEnvironment> => {
+    // The probe also makes the parents of the control groups, which a purge removes.
+    if (purged) current = await probeHost(dataDir, config.network);
+    purged = false;
+    if (!current.abilities) {
+      const { reason, remedy } = current.fingerprint as GuestFingerprint & { available: false };
+      throw new CloudosError('RUNTIME_UNAVAILABLE', reason, { remedy });
+    }
+    const made = await makeEnvironment(current.abilities, config, dataDir, clock.now());
+    if (!scope.closed) await watch.begin(made);
+    return made;
+  };
+  const source = () => {
+    environment ??= make().catch((error: unknown) => {
+      environment = undefined;
+      throw error;
+    });
+    return environment;
+  };
+  if (probe.abilities) await source();
+  return new ZonesDriver({
+    fingerprints,
+    environment: source,
+    forget: () => {
+      environment = undefined;
+      purged = true;
+    },
+    watch,
+  });
+}
+
+async function makeEnvironment(
+  abilities: NonNullable<Awaited<ReturnType<typeof probeHost>>['abilities']>,
+  config: ZonesConfig,
+  dataDir: string,
+  now: number,
+): Promise<ZoneEnvironment> {
+  const store = new ZoneStore(dataDir);
+  await store.prepare();
+  await store.sweep(now);
+  const bridge = abilities.bridge ? new BridgeNetwork(dataDir, config.network) : undefined;
+  await bridge?.sweep(new Set(await store.zones()));
+  return {
+    dataDir,
+    store,
+    abilities,
+    groups: new ControlGroups(abilities.groups),
+    userland: await prepareUserland({ dataDir, root: !abilities.rootless, mountInfo: abilities.mountInfo }),
+    bridge,
+    logMaxBytes: config.logs.maxBytes,
+    startTimeoutMs: config.startTimeoutMs,
+  };
+}

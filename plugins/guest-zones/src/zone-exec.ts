@@ -1,0 +1,137 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
+import { ReplaySubject } from 'rxjs';
+import { findTool, shellWord, toolEnvironment } from './host-command.ts';
+import { dropPrivileges } from './launch-script.ts';
+
+export interface ExecTarget {
+  readonly pid: number;
+  readonly rootless: boolean;
+  readonly user: number;
+  readonly controlGroups: readonly string[];
+  readonly workingDir: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
+const outputChunksMax = 4096;
+/** Precedes the output of a command with a terminal: tells the terminal's name, is cut off. */
+const ttyMark = '\u0001cloudos-tty ';
+
+/**
+ * Runs a command in all namespaces and control groups of the zone, with the zone's own lack of privileges.
+ * A terminal is one of the zone's own /dev/pts, held open by `script` (bsdutils) inside of the zone.
+ */
+export async function execInZone(target: ExecTarget, request: ExecRequest): Promise<ExecSession> {
+  if (request.tty && !findTool('script')) {
+    throw new CloudosError('GUEST_UNSUPPORTED', 'a terminal needs the tool script on the host', {
+      remedy: 'apt-get install bsdutils',
+    });
+  }
+  const child = enter(target, insideCommand(target, request), request.tty !== undefined);
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (error) =>
+      reject(new CloudosError('HOST_COMMAND_FAILED', `nsenter cannot be run: ${error.message}`, { cause: error })),
+    );
+  });
+  return new ZoneSession(target, child, request.tty !== undefined);
+}
+
+/** Joins the groups, then the namespaces, then drops privileges; the guest's environment comes last. */
+function enter(target: ExecTarget, inside: readonly string[], tty: boolean): ChildProcess {
+  const join = target.controlGroups.map((group) => `echo 0 >${shellWord(`${group}/cgroup.procs`)} || exit 125`);
+  const user = target.rootless ? ' -U --preserve-credentials' : '';
+  const drop = dropPrivileges(target, ' --pdeathsig KILL');
+  const script = [...join, `exec nsenter -t ${target.pid} -m -u -i -n -p -C${user} ${drop} "$@"`].join('\n');
+  return spawn('/bin/sh', ['-c', script, 'sh', ...inside], {
+    env: { ...toolEnvironment },
+    cwd: '/',
+    // A session of its own: a signal to the group of the command reaches nothing else of the host.
+    detached: true,
+    stdio: ['pipe', 'pipe', tty ? 'ignore' : 'pipe'],
+  });
+}
+
+function insideCommand(target: ExecTarget, request: ExecRequest): string[] {
+  const env = { ...target.env, ...request.env, ...(request.tty ? { TERM: request.env?.TERM ?? 'xterm' } : {}) };
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const directory = request.workingDir ?? target.workingDir;
+  const start = ['env', '-i', ...variables, '/bin/sh', '-c'];
+  if (!request.tty) return [...start, 'cd "$0" && exec "$@"', directory, ...request.command];
+  const { columns, rows } = request.tty;
+  const command = request.command.map(shellWord).join(' ');
+  const inner = `printf '${ttyMark.replace('\u0001', '\\001')}%s\\n' "$(tty)"; stty rows ${rows} cols ${columns}; exec ${command}`;
+  return [...start, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner];
+}
+
+class ZoneSession implements ExecSession {
+  readonly output;
+  readonly exitCode: Promise<number>;
+  readonly #target: ExecTarget;
+  readonly #child: ChildProcess;
+  readonly #output = new ReplaySubject<OutputChunk>(outputChunksMax);
+  #tty: string | undefined;
+  #size: { columns: number; rows: number } | undefined;
+  #head: string | undefined;
+
+  constructor(target: ExecTarget, child: ChildProcess, tty: boolean) {
+    this.#target = target;
+    this.#child = child;
+    this.output = this.#output.asObservable();
+    if (tty) this.#head = '';
+    child.stdout?.on('data', (data: Buffer) => this.#receive('stdout', data));
+    child.stderr?.on('data', (data: Buffer) => this.#receive('stderr', data));
+    child.stdin?.on('error', () => {});
+    this.exitCode = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        if (this.#head) this.#output.next({ stream: 'stdout', data: Buffer.from(this.#head, 'latin1') });
+        this.#output.complete();
+        resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 9));
+      });
+    });
+  }
+
+  write(data: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      const { stdin } = this.#child;
+      if (!stdin || stdin.destroyed || stdin.writableEnded) resolve();
+      else stdin.write(data, () => resolve());
+    });
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#size = { columns, rows };
+    this.#applySize();
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #receive(stream: OutputChunk['stream'], data: Buffer): void {
+    if (this.#head === undefined) return this.#output.next({ stream, data });
+    this.#head += data.toString('latin1');
+    const end = this.#head.indexOf('\n');
+    if (end < 0 && this.#head.length < 256) return;
+    const first = this.#head.slice(0, Math.max(0, end));
+    const rest = first.startsWith(ttyMark) ? this.#head.slice(end + 1) : this.#head;
+    if (first.startsWith(ttyMark)) this.#tty = first.slice(ttyMark.length).trim();
+    this.#head = undefined;
+    if (rest) this.#output.next({ stream, data: Buffer.from(rest, 'latin1') });
+    this.#applySize();
+  }
+
+  #applySize(): void {
+    if (!this.#size || !this.#tty?.startsWith('/dev/pts/')) return;
+    const { columns, rows } = this.#size;
+    const change = enter(this.#target, ['stty', '-F', this.#tty, 'rows', String(rows), 'cols', String(columns)], false);
+    change.on('error', () => {});
+    change.stdin?.end();
+  }
+}

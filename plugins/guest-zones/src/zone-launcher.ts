@@ -1,0 +1,199 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
+import type { BridgeNetwork } from './bridge-network.ts';
+import type { ControlGroups } from './control-groups.ts';
+import { toolEnvironment } from './host-command.ts';
+import type { HostAbilities } from './host-probe.ts';
+import { type LaunchPlan, launchScript } from './launch-script.ts';
+import { startForwarder } from './port-forwarder.ts';
+import { fstabLine, protectiveMounts, type Userland, writeOwnFiles } from './userland.ts';
+import { logSizes } from './zone-logs.ts';
+import { hostName, linkName, zoneName } from './zone-name.ts';
+import { commandOf } from './zone-spec.ts';
+import { removeTree, type ZoneRun, type ZoneState, type ZoneStore } from './zone-state.ts';
+
+/** What zones of one node are made with. */
+export interface ZoneEnvironment {
+  readonly dataDir: string;
+  readonly store: ZoneStore;
+  readonly abilities: HostAbilities;
+  readonly groups: ControlGroups;
+  readonly userland: Userland;
+  /** Absent: ports are forwarded. */
+  readonly bridge: BridgeNetwork | undefined;
+  readonly logMaxBytes: number;
+  readonly startTimeoutMs: number;
+}
+
+/** The environment that a guest's programs begin with. */
+export function guestEnvironment(environment: ZoneEnvironment, { spec }: ZoneState): Record<string, string> {
+  return {
+    PATH: environment.userland.path,
+    HOME: (spec.template.user ?? 0) === 0 ? '/root' : '/',
+    HOSTNAME: hostName(spec.instance),
+    ...Object.fromEntries(spec.template.env.map(({ name, value }) => [name, value])),
+  };
+}
+
+/** The state of a zone that is about to be launched: to be saved before {@link launchZone}. */
+export async function planLaunch(
+  environment: ZoneEnvironment,
+  state: ZoneState,
+  attempt: number,
+  previousAttempt: number,
+): Promise<ZoneState> {
+  const zone = zoneName(state.spec.instance);
+  const address = await environment.bridge?.claim(zone, state.address);
+  const { stopping: _stopping, paused: _paused, forwarder: _forwarder, ...kept } = state;
+  return {
+    ...kept,
+    attempt,
+    launch: randomBytes(8).toString('hex'),
+    previousAttempt,
+    ...(address === undefined ? {} : { address }),
+  };
+}
+
+/**
+ * Runs a zone of a saved state. Resolves when its program was started.
+ * @throws CloudosError COMMAND_NOT_FOUND, GUEST_SPEC_INVALID, GUEST_START_FAILED; what was begun may be left for the caller to clear
+ */
+export async function launchZone(environment: ZoneEnvironment, state: ZoneState): Promise<ZoneRun> {
+  const zone = zoneName(state.spec.instance);
+  const directory = environment.store.directory(zone);
+  await environment.store.forgetRun(zone);
+  await prepareFiles(environment, state, zone, directory);
+  await runLauncher(environment, directory);
+  const run = environment.store.run(zone);
+  if (!run || run.launch !== state.launch)
+    throw new CloudosError('GUEST_START_FAILED', `${zone}: no record of the run`);
+  return run;
+}
+
+/** Forwards the ports of a running zone, where there is no bridge. Returns the state to be saved, or undefined. */
+export async function forwardPorts(
+  environment: ZoneEnvironment,
+  state: ZoneState,
+  run: ZoneRun,
+): Promise<ZoneState | undefined> {
+  const ports = state.spec.template.ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port);
+  if (environment.bridge || ports.length === 0) return undefined;
+  const forwarder = await startForwarder({
+    zone: run.init,
+    rootless: environment.abilities.rootless,
+    ports: [...new Set(ports)],
+    preferred: state.ports ?? {},
+  });
+  return { ...state, ports: forwarder.ports, forwarder: forwarder.process };
+}
+
+async function prepareFiles(
+  environment: ZoneEnvironment,
+  state: ZoneState,
+  zone: string,
+  directory: string,
+): Promise<void> {
+  const { template } = state.spec;
+  const names = ['upper', 'work', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up'];
+  for (const name of names) await removeTree(join(directory, name));
+  await mkdir(join(directory, 'upper'), { mode: 0o755 });
+  await mkdir(join(directory, 'work'));
+  await writeOwnFiles(join(directory, 'upper'), state.spec.instance, state.address);
+  await writeFile(join(directory, 'fstab'), fstabOf(environment, template.readOnlyRoot, directory));
+  const controlGroups = environment.groups.make(zone, template.limits, template.requests);
+  const plan = await launchPlan(environment, state, zone, controlGroups);
+  await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
+}
+
+function fstabOf({ userland, abilities }: ZoneEnvironment, readOnly: boolean, directory: string): string {
+  const base = `../../${userland.base.split('/').at(-1)}`;
+  const layers = readOnly ? `ro,lowerdir=upper:${base}` : `lowerdir=${base},upperdir=upper,workdir=work`;
+  const options = `${layers},nosuid,nodev${abilities.rootless ? ',userxattr' : ''}`;
+  const root = join(directory, 'root');
+  const mounts = [
+    ...(abilities.overlay ? [{ source: 'overlay', target: '/', type: 'overlay', options }] : []),
+    ...userland.mounts,
+    ...protectiveMounts(userland.base, !abilities.rootless),
+  ];
+  return `${mounts.map((mount) => fstabLine(mount, root)).join('\n')}\n`;
+}
+
+async function launchPlan(
+  environment: ZoneEnvironment,
+  state: ZoneState,
+  zone: string,
+  controlGroups: readonly string[],
+): Promise<LaunchPlan> {
+  const { abilities, groups, bridge, userland, store } = environment;
+  const { template, instance } = state.spec;
+  const directory = store.directory(zone);
+  const oomFile = groups.oomFile(zone);
+  const byRlimit = template.limits.pids > 0 && !groups.holds('pids') && abilities.processMaxByRlimit;
+  const shimGroup = groups.shimGroup();
+  return {
+    launch: state.launch ?? '',
+    directory,
+    exitFile: join(store.exitsDir, zone),
+    rootless: abilities.rootless,
+    hostName: hostName(instance),
+    controlGroups,
+    ...(shimGroup === undefined ? {} : { shimGroup }),
+    ...(oomFile === undefined ? {} : { oomFile }),
+    ...(bridge && state.address !== undefined
+      ? {
+          link: {
+            bridge: bridge.bridge,
+            name: linkName(environment.dataDir, zone),
+            address: state.address,
+            prefix: bridge.prefix,
+          },
+        }
+      : {}),
+    ...(abilities.overlay ? {} : { copyToTmpfs: [userland.base, join(directory, 'upper')] }),
+    readOnlyCopy: template.readOnlyRoot,
+    logMaxBytes: environment.logMaxBytes,
+    logSizes: await logSizes(directory),
+    user: template.user ?? 0,
+    ...(byRlimit ? { processMax: template.limits.pids } : {}),
+    workingDir: template.workingDir ?? '/',
+    env: Object.entries(guestEnvironment(environment, state)),
+    envOptions: abilities.envOptions,
+    path: guestEnvironment(environment, state).PATH ?? userland.path,
+    command: commandOf(state.spec),
+  };
+}
+
+/** Runs the script's `launch` to its end. Past the deadline its whole process group is killed, the shim with it. */
+async function runLauncher({ startTimeoutMs }: ZoneEnvironment, directory: string): Promise<void> {
+  const errors = join(directory, 'start.err');
+  const output = openSync(errors, 'w', 0o600);
+  const ended = await new Promise<string>((resolve) => {
+    const child = spawn('/bin/sh', [join(directory, 'start.sh'), 'launch'], {
+      cwd: '/',
+      env: { ...toolEnvironment },
+      detached: true,
+      stdio: ['ignore', 'ignore', output],
+    });
+    const timer = setTimeout(() => {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      resolve(`did not end in ${startTimeoutMs} ms`);
+    }, startTimeoutMs);
+    child.once('error', (error) => resolve(String(error)));
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      resolve(code === 0 ? '' : `ended with ${code ?? signal}`);
+    });
+  });
+  closeSync(output);
+  if (ended === '') return;
+  const [, code = '', ...words] = (await readFile(join(directory, 'failed'), 'utf8').catch(() => '')).trim().split(' ');
+  const said = (await readFile(errors, 'utf8').catch(() => '')).trim().slice(-2_000);
+  const known =
+    Object.hasOwn(errorCodes, code) && code !== 'HOST_COMMAND_FAILED' ? (code as ErrorCode) : 'GUEST_START_FAILED';
+  const message = [words.join(' '), said].filter(Boolean).join(': ') || `the launch ${ended}`;
+  throw new CloudosError(known, known === 'COMMAND_NOT_FOUND' ? 'the command does not exist in the zone' : message);
+}
