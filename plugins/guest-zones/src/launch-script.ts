@@ -59,8 +59,8 @@ logger() {
   tries=0
   while :; do
     if said=$(dd bs=${loggerBlock} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
-      read=\${said%% records in*}
-      [ $(( read )) -lt "$left" ] && break
+      records=\${said%% records in*}
+      [ $(( $records )) -lt "$left" ] && break
     else
       tries=$(( tries + 1 ))
       [ $tries -gt 3 ] && { cat >/dev/null; break; }
@@ -82,8 +82,8 @@ launch() {
   ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
   mkfifo -m 666 out err go up || exit 1
   exec 9<>out; exec 3<out; exec 4>out; exec 9<>err; exec 5<err; exec 6>err; exec 9>&-
-  logger stdout ${blocks(plan.logSizes.stdout)} <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1 &
-  logger stderr ${blocks(plan.logSizes.stderr)} <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1 &
+  ( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(plan.logSizes.stdout)} ) &
+  ( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(plan.logSizes.stderr)} ) &
   exec 3<&- 5<&-
   exec 9<>go; exec 3<go; exec 5>go; exec 9<>up; exec 7<up; exec 8>up; exec 9>&-
   ( exec 5>&- 7<&-; exec ${outer} sh "$0" shim ) &
