@@ -8,4 +8,9 @@ export {
 } from './guest/guest-programs.ts';
 export { guestConformance } from './guest.conformance.ts';
 export { type HostConformanceOptions, hostConformance } from './host.conformance.ts';
+export {
+  type OrchestratorConformanceOptions,
+  type OrchestratorManifests,
+  orchestratorConformance,
+} from './orchestrator.conformance.ts';
 export { type PluginContextOptions, pluginContext, type TestPluginContext } from './plugin-context.ts';

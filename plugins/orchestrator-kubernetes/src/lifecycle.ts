@@ -83,6 +83,7 @@ function forget(state: State, instance: Instance, mayRun: boolean): void {
   group.unready.delete(instance);
   group.done.delete(instance);
   workload.doomed.delete(instance);
+  instance.dueAt = undefined;
   state.instances.delete(instance.id);
   if (node !== undefined) {
     removeFrom(state.byNode, node, instance);
