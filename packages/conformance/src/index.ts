@@ -8,9 +8,11 @@ export {
 } from './guest/guest-programs.ts';
 export { guestConformance } from './guest.conformance.ts';
 export { type HostConformanceOptions, hostConformance } from './host.conformance.ts';
+export { type LogConformanceOptions, logConformance } from './log.conformance.ts';
 export {
   type OrchestratorConformanceOptions,
   type OrchestratorManifests,
   orchestratorConformance,
 } from './orchestrator.conformance.ts';
 export { type PluginContextOptions, pluginContext, type TestPluginContext } from './plugin-context.ts';
+export { type ResourcesConformanceOptions, resourcesConformance } from './resources.conformance.ts';
