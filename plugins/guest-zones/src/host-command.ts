@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { CloudosError } from '@cloudos/sdk';
 
 /** Where the tools of the host are looked for; guests' environments never reach them. */
@@ -68,4 +68,34 @@ export function runCommand(command: string, args: readonly string[], options: Co
 /** The text as one word of sh. */
 export function shellWord(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+let inherited: readonly number[] | undefined;
+let nowhere: number | undefined;
+
+/**
+ * Standard streams for a child, with /dev/null in place of every descriptor that this process got from whoever started
+ * it and that would go on to its children: a guest shall hold nothing of the host's.
+ */
+export function closedStdio(streams: readonly ('ignore' | 'pipe' | number)[]): ('ignore' | 'pipe' | number)[] {
+  inherited ??= readdirSync('/proc/self/fdinfo').map(Number).filter(isPassedOn);
+  const stdio = [...streams];
+  for (const descriptor of inherited) {
+    if (descriptor < streams.length) continue;
+    nowhere ??= openSync('/dev/null', 'r+');
+    while (stdio.length < descriptor) stdio.push('ignore');
+    stdio[descriptor] = nowhere;
+  }
+  return stdio;
+}
+
+/** Without O_CLOEXEC (fcntl(2)), and not one of the standard streams. */
+function isPassedOn(descriptor: number): boolean {
+  if (descriptor < 3) return false;
+  try {
+    const flags = /^flags:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1'))?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & 0o2000000) === 0;
+  } catch {
+    return false;
+  }
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { CloudosError } from '@cloudos/sdk';
-import { findTool } from './host-command.ts';
+import { closedStdio, findTool } from './host-command.ts';
 import { isAlive, type ProcessIdentity, startTimeOf } from './process-table.ts';
 
 /** Connections that one port carries at a time; more wait in the backlog of the listener. */
@@ -56,7 +56,7 @@ export async function startForwarder(plan: ForwarderPlan): Promise<Forwarder> {
       detached: true,
       env: {},
       cwd: '/',
-      stdio: ['ignore', 'ignore', 'ignore', ...servers.map(descriptorOf)],
+      stdio: closedStdio(['ignore', 'ignore', 'ignore', ...servers.map(descriptorOf)]),
     });
     child.unref();
     await once(child, 'spawn');

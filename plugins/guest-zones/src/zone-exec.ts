@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
-import { findTool, shellWord, toolEnvironment } from './host-command.ts';
+import { closedStdio, findTool, shellWord, toolEnvironment } from './host-command.ts';
 import { dropPrivileges } from './launch-script.ts';
 
 export interface ExecTarget {
@@ -50,7 +50,7 @@ function enter(target: ExecTarget, inside: readonly string[], tty: boolean): Chi
     cwd: '/',
     // A session of its own: a signal to the group of the command reaches nothing else of the host.
     detached: true,
-    stdio: ['pipe', 'pipe', tty ? 'ignore' : 'pipe'],
+    stdio: closedStdio(['pipe', 'pipe', tty ? 'ignore' : 'pipe']),
   });
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
 import type { BridgeNetwork } from './bridge-network.ts';
 import type { ControlGroups } from './control-groups.ts';
-import { toolEnvironment } from './host-command.ts';
+import { closedStdio, toolEnvironment } from './host-command.ts';
 import type { HostAbilities } from './host-probe.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
@@ -176,7 +176,7 @@ async function runLauncher({ startTimeoutMs }: ZoneEnvironment, directory: strin
       cwd: '/',
       env: { ...toolEnvironment },
       detached: true,
-      stdio: ['ignore', 'ignore', output],
+      stdio: closedStdio(['ignore', 'ignore', output]),
     });
     const timer = setTimeout(() => {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
