@@ -60,6 +60,7 @@ logger() {
   while :; do
     if said=$(dd bs=${loggerBlock} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
       records=\${said%% records in*}
+      records=\${records##*[!0-9+]}
       [ $(( $records )) -lt "$left" ] && break
     else
       tries=$(( tries + 1 ))
