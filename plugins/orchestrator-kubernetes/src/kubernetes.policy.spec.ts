@@ -2,14 +2,12 @@ import type { OrchestratorCommand } from '@cloudos/sdk';
 import {
   at,
   guestExited,
-  guestFailed,
   guestHealthy,
   guestRemoved,
   guestStarted,
   guestUnhealthy,
   instancePlaced,
   instancePreempted,
-  instanceRestartOrdered,
   instanceWithdrawn,
   nodeLost,
   type PolicySpec,
@@ -283,68 +281,6 @@ describe('a rolling update', () => {
     of.when(guestStarted(id));
     expect(named(of, 'InstanceWithdrawn')).toHaveLength(1);
     of.when(apply(manifest({ replicas: 1 }))).thenNothing();
-  });
-});
-
-describe('restarts', () => {
-  it('follow exits at once, then after 10 s, 20 s, up to 5 minutes, and begin anew after a long run', () => {
-    const { of, ids } = running(manifest({ replicas: 1 }));
-    const id = ids[0] ?? '';
-    const waits: number[] = [];
-    let now = 0;
-    for (let attempt = 1; attempt <= 8; attempt++) {
-      of.when(guestExited(id, 'n1', { attempt }));
-      const due = types(of).includes('InstanceRestartOrdered') ? now : (of.wakeAt ?? 0);
-      waits.push(due - now);
-      if (due > now) of.when(at(due)).then(instanceRestartOrdered(id, { attempt: attempt + 1 }));
-      now = due;
-      of.when(guestStarted(id, 'n1', { attempt: attempt + 1 }));
-    }
-    expect(waits).toEqual([0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
-    of.when(at(now + 600_000), guestExited(id, 'n1', { attempt: 9 }));
-    expect(types(of)).toContain('InstanceRestartOrdered');
-    of.verifyReplay();
-  });
-
-  it('follow what could not be created or started, and a failed liveness probe', () => {
-    const { of, ids } = running(manifest({ replicas: 1, service: true }));
-    const id = ids[0] ?? '';
-    of.when(guestUnhealthy(id, 'n1', { probe: 'liveness', reason: 'hangs' }));
-    of.thenIncludes(instanceRestartOrdered(id, { attempt: 2, reason: 'liveness probe: hangs' }));
-    expect(types(of)[0]).toBe('ServiceEndpointsChanged');
-    of.when(guestExited(id, 'n1', { attempt: 1, reason: 'stopped' })).thenNothing();
-    of.when(guestFailed(id, 'n1', { attempt: 2, stage: 'start' })).thenNothing();
-    of.when(at(10_000)).then(instanceRestartOrdered(id, { attempt: 3 }));
-    of.when(guestFailed(id, 'n1', { attempt: 3, stage: 'stop' })).thenNothing();
-    of.verifyReplay();
-  });
-
-  it('do not follow a pod that has completed; a failed one is restarted on failure only', () => {
-    for (const [policy, exitCode, restarted] of [
-      ['Never', 1, false],
-      ['Never', 0, false],
-      ['OnFailure', 0, false],
-      ['OnFailure', 3, true],
-      ['Always', 0, true],
-    ] as const) {
-      const { of } = running(pod(policy));
-      of.when(guestExited('once', 'n1', { exitCode }));
-      expect(types(of).includes('InstanceRestartOrdered')).toBe(restarted);
-      of.when(at(1_000_000));
-      expect(types(of)).not.toContain('InstanceRequested');
-      of.when(nodeLost('n1'));
-      expect(types(of).includes('InstanceRequested')).toBe(restarted);
-      of.verifyReplay();
-    }
-  });
-
-  it('stop a pod for good that is not to be restarted and fails its liveness probe', () => {
-    const { of } = running(pod('Never'));
-    of.when(guestUnhealthy('once', 'n1', { probe: 'liveness' })).thenIncludes(instanceWithdrawn('once'));
-    expect(types(of)).not.toContain('InstanceRequested');
-    of.when(guestRemoved('once'));
-    expect(types(of)).not.toContain('InstanceRequested');
-    of.verifyReplay();
   });
 });
 
