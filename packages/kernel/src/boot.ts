@@ -169,7 +169,7 @@ function compose(options: ComposeOptions) {
   const die = (error: unknown) => fatal.handler(error);
 
   const parts = new Composition()
-    .provide(tokens.feed, () => new ClusterFeed(log, logger))
+    .provide(tokens.feed, () => new ClusterFeed(log, clock, logger))
     .provide(tokens.journal, () => new KernelJournal(writer(kernelStream, die), die))
     .provide(tokens.slots, (get) => {
       const slotOptions = { stateDir, clock, newId: ids, logger, limits: limits?.slots };

@@ -1,4 +1,5 @@
 import {
+  type Clock,
   type EventLog,
   type Logger,
   type LogProvider,
@@ -7,6 +8,7 @@ import {
   type SharedEvent,
 } from '@cloudos/sdk';
 import { type Observable, Subject, type Subscription } from 'rxjs';
+import { SnapshotPace } from '../snapshot-pace.ts';
 import { clusterSnapshotVersion, loadCluster, saveCluster } from './cluster-snapshot.ts';
 import { type ClusterState, emptyCluster, evolveCluster } from './cluster-state.ts';
 
@@ -18,15 +20,16 @@ const snapshotKey = 'kernel/cluster';
 export class ClusterFeed {
   readonly #log: EventLog & Pick<LogProvider, 'snapshots'>;
   readonly #logger: Logger;
+  readonly #snapshots: SnapshotPace;
   readonly #changes = new Subject<readonly SharedEvent[]>();
   readonly #waiting = new Set<{ position: number; reached: () => void }>();
   #state: ClusterState = emptyCluster();
-  #snapshotAt = -1;
   #subscription: Subscription | undefined;
 
-  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>, logger: Logger) {
+  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>, clock: Clock, logger: Logger) {
     this.#log = log;
     this.#logger = logger;
+    this.#snapshots = new SnapshotPace(clock, snapshotEvery);
   }
 
   /** Live: changed in place as events arrive. */
@@ -44,7 +47,7 @@ export class ClusterFeed {
     const snapshot = await this.#log.snapshots.load(snapshotKey, clusterSnapshotVersion);
     if (snapshot && snapshot.position <= this.#log.head()) {
       this.#state = loadCluster(snapshot.state);
-      this.#snapshotAt = snapshot.position;
+      this.#snapshots.loaded(snapshot.position);
     }
     for await (const batch of this.#log.read({ from: this.#state.position + 1 })) this.#evolve(batch);
   }
@@ -59,7 +62,7 @@ export class ClusterFeed {
         this.#waiting.delete(waiting);
         waiting.reached();
       }
-      if (this.#state.position - this.#snapshotAt >= snapshotEvery) void this.save();
+      if (this.#snapshots.due(this.#state.position)) void this.save();
     });
   }
 
@@ -80,13 +83,13 @@ export class ClusterFeed {
 
   /** Leaves a snapshot for the next start. Failing to is logged and no more: it only makes that start slower. */
   async save(): Promise<void> {
-    if (this.#state.position <= this.#snapshotAt) return;
-    this.#snapshotAt = this.#state.position;
     const { position } = this.#state;
-    const snapshot = { version: clusterSnapshotVersion, position, state: saveCluster(this.#state) };
-    await this.#log.snapshots
-      .save(snapshotKey, snapshot)
-      .catch((error) => this.#logger.warn(`snapshot of the cluster: ${messageOf(error)}`));
+    if (position <= this.#snapshots.position) return;
+    await this.#snapshots.save(position, () =>
+      this.#log.snapshots
+        .save(snapshotKey, { version: clusterSnapshotVersion, position, state: saveCluster(this.#state) })
+        .catch((error) => this.#logger.warn(`snapshot of the cluster: ${messageOf(error)}`)),
+    );
   }
 
   stop(): void {

@@ -15,6 +15,7 @@ import {
   type SharedEvent,
 } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
+import { SnapshotPace } from '../snapshot-pace.ts';
 import { isFenced, StreamWriter } from '../stream-writer.ts';
 import { Mailbox } from './mailbox.ts';
 import { callWithin } from './policy-call.ts';
@@ -65,11 +66,11 @@ export class PolicyRunner {
   readonly #mail = new Mailbox();
   readonly #stopping = new AbortController();
   readonly #recent = new RecentCommands();
+  readonly #snapshots: SnapshotPace;
   readonly #commands: PendingCommand[] = [];
   #state: unknown;
   /** Every event up to here is in the state. */
   #level = -1;
-  #snapshotAt = -1;
   /** What `react` has not been shown yet. */
   #unseen: readonly RecordedEvent[] = [];
   #commandWasLast = false;
@@ -81,6 +82,7 @@ export class PolicyRunner {
     this.#options = options;
     this.#limits = { ...policyLimits, ...options.limits };
     const { log, stream, producer, clock, newId } = options;
+    this.#snapshots = new SnapshotPace(clock, this.#limits.snapshotEvery);
     this.#writer = new StreamWriter({ log, stream, producer, clock, newId, signal: this.#stopping.signal });
   }
 
@@ -96,7 +98,7 @@ export class PolicyRunner {
       if (policy.snapshot && snapshot && snapshot.position <= log.head()) {
         this.#state = this.#guard('load', () => policy.snapshot?.load(snapshot.state));
         this.#level = snapshot.position;
-        this.#snapshotAt = snapshot.position;
+        this.#snapshots.loaded(snapshot.position);
       } else {
         this.#state = this.#guard('initial', () => policy.initial());
       }
@@ -139,7 +141,7 @@ export class PolicyRunner {
   async stop(): Promise<void> {
     this.#halt();
     await this.#running;
-    if (this.#running && this.#level > this.#snapshotAt) await this.#saveSnapshot();
+    if (this.#running && this.#level > this.#snapshots.position) await this.#saveSnapshot();
   }
 
   #halt(): void {
@@ -190,7 +192,7 @@ export class PolicyRunner {
       await this.#decideNextCommand();
       this.#mail.ring();
     }
-    if (this.#level - this.#snapshotAt >= this.#limits.snapshotEvery) await this.#saveSnapshot();
+    if (this.#snapshots.due(this.#level)) await this.#saveSnapshot();
   }
 
   /** Commands and reactions take turns, so that neither starves the other. */
@@ -253,18 +255,17 @@ export class PolicyRunner {
   }
 
   async #saveSnapshot(): Promise<void> {
-    const { policy, log } = this.#options;
+    const { policy, log, logger, producer } = this.#options;
     if (!policy.snapshot) return;
     const { version, save } = policy.snapshot;
     const position = this.#level;
-    const state = this.#guard('save', () => save.call(policy.snapshot, this.#state));
-    this.#snapshotAt = position;
-    try {
-      await log.snapshots.save(this.#snapshotKey, { version, position, state });
-    } catch (error) {
+    await this.#snapshots.save(position, async () => {
+      const state = this.#guard('save', () => save.call(policy.snapshot, this.#state));
       // It only makes the next restart faster: a full disk must not stop the policy.
-      this.#options.logger?.warn(`snapshot of ${this.#options.producer.plugin}: ${messageOf(error)}`);
-    }
+      await log.snapshots
+        .save(this.#snapshotKey, { version, position, state })
+        .catch((error) => logger?.warn(`snapshot of ${producer.plugin}: ${messageOf(error)}`));
+    });
   }
 
   get #snapshotKey(): string {
