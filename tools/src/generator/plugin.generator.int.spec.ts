@@ -34,7 +34,11 @@ beforeAll(() => {
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const node = (tool: string, args: string[], cwd: string) =>
-  run(process.execPath, [join(checkout, 'node_modules', tool), ...args], { cwd }).then(
+  run(process.execPath, [join(checkout, 'node_modules', tool), ...args], {
+    cwd,
+    timeout: 90_000,
+    killSignal: 'SIGKILL',
+  }).then(
     ({ stdout }) => ({ code: 0, output: stdout }),
     (error: { code: number; stdout: string; stderr: string }) => ({
       code: error.code,
@@ -51,7 +55,7 @@ describe.each(available)('a new %s plugin', (slot) => {
     const format = ['check', '--write', `--config-path=${checkout}`, '--vcs-enabled=false', folder];
     expect(await node('@biomejs/biome/bin/biome', format, root)).toMatchObject({ code: 0 });
     expect(await node('typescript/bin/tsc', ['-b', folder], root)).toEqual({ code: 0, output: '' });
-    const tests = await node('vitest/vitest.mjs', ['run', '--no-color'], folder);
+    const tests = await node('vitest/vitest.mjs', ['run', '--no-color', '--pool=threads'], folder);
     expect(tests.output).toMatch(/Tests\s+\d+ passed/);
     expect(tests.code).toBe(0);
   }, 120_000);
