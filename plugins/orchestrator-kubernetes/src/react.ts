@@ -92,7 +92,7 @@ function planRollout(workload: Workload, plan: Plan, updated: number, changing: 
     return;
   }
   const step = Math.max(1, Math.ceil(spec.replicas / progressSteps));
-  const moved = Math.max(updated - rollout.updated, ready - rollout.ready);
+  const moved = Math.max(updated - rollout.updated, Math.min(ready, spec.replicas) - rollout.ready);
   if (moved >= step) plan.rollout(workload, 'progressing', counts);
 }
 
