@@ -35,6 +35,20 @@ describe('boundaries', () => {
   });
 });
 
+describe('a path that a package exports', () => {
+  const exporting = { name: '@cloudos/gateway', exports: { '.': {}, './testing': {} } };
+  const files = (path: string) =>
+    workspaceOf({
+      'packages/gateway/package.json': exporting,
+      [path]: "import { F } from '@cloudos/gateway/testing';",
+    });
+
+  it('is open to specs and to nothing else', () => {
+    expect(boundaryViolations(files('packages/cli/src/a.spec.ts'))).toEqual([]);
+    expect(boundaryViolations(files('packages/cli/src/a.ts'))).toHaveLength(1);
+  });
+});
+
 describe('the container', () => {
   it('is used by the kernel alone', () => {
     expect(containerViolations(checkout)).toEqual([]);
