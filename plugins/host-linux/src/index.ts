@@ -1,1 +1,1 @@
-export {};
+export { hostLinux as default, type LinuxHostConfig, linuxHostConfig } from './plugin.ts';
