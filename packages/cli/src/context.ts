@@ -8,6 +8,8 @@ export interface CliContext {
   readonly stdin: NodeJS.ReadStream;
   /** Options that stand before or after any command. */
   globals(): GlobalOptions;
+  /** What the process ends with, where no error says so: the exit code of a command in a guest, damage that was found. */
+  setExitCode(code: number): void;
   /** Runs instead of ending the process when it is asked to end (SIGINT, SIGTERM, SIGHUP), until it is undone. */
   onInterrupt(handler: (signal: NodeJS.Signals) => void): () => void;
 }

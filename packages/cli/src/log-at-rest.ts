@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pluginDataDir, readStack } from '@cloudos/kernel';
 import { checkConfig, expectSlot, loadPlugin } from '@cloudos/plugin-bus';
@@ -23,6 +24,11 @@ export async function openForReading(stackFile: string, stateDir: string): Promi
   const { plugin, config, directory } = await logPluginOf(stackFile, stateDir);
   const openLogReader = plugin.exports?.openLogReader as OpenLogReader | undefined;
   if (typeof openLogReader !== 'function') return open(plugin, config, directory, stateDir);
+  if (!existsSync(directory)) {
+    throw new CloudosError('LOG_UNAVAILABLE', `there is no log in ${directory}`, {
+      remedy: 'Name the state directory with --state-dir, and its stack with --stack.',
+    });
+  }
   const log = await openLogReader(directory);
   return { log, plugin: plugin.definition.name, close: () => log.close() };
 }

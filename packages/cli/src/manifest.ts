@@ -164,10 +164,16 @@ export function readyInWords(view: ClusterView, keys: readonly string[]): string
   return keys
     .map((key) => {
       const workload = view.workloads.find(({ spec }) => spec.workload === key);
-      if (!workload) return `${key} does not exist`;
-      const hindered = view.instances.find((instance) => instance.workload === key && instance.reason !== undefined);
-      const why = hindered ? ` (${hindered.instance} is ${hindered.state}: ${hindered.reason})` : '';
-      return `${key} has ${workload.ready} of ${workload.spec.replicas} ready${why}`;
+      return workload ? `${key} has ${workload.ready} of ${workload.spec.replicas} ready` : `${key} does not exist`;
     })
     .join('; ');
+}
+
+/** The same, with what hinders: for when it takes too long. */
+export function hindranceInWords(view: ClusterView, keys: readonly string[]): string {
+  const hindered = view.instances.find(
+    ({ workload, reason, state }) => keys.includes(workload) && reason !== undefined && state !== 'stopping',
+  );
+  const why = hindered ? ` (${hindered.instance} is ${hindered.state}: ${hindered.reason})` : '';
+  return `${readyInWords(view, keys)}${why}`;
 }

@@ -36,7 +36,11 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     .showHelpAfterError(false)
     .showSuggestionAfterError(true)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => context.terminal.write(text), outputError: () => {} })
+    .configureOutput({
+      writeOut: (text) => context.terminal.write(text),
+      writeErr: (text) => context.terminal.writeError(text),
+      outputError: () => {},
+    })
     .addHelpText('after', exitCodesHelp);
   for (const add of [
     addUp,

@@ -1,7 +1,14 @@
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { connect } from '../endpoint.ts';
-import { applyManifests, type Outcome, readManifests, readyInWords, workloadsReady } from '../manifest.ts';
+import {
+  applyManifests,
+  hindranceInWords,
+  type Outcome,
+  readManifests,
+  readyInWords,
+  workloadsReady,
+} from '../manifest.ts';
 import { timeoutOption } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 import { waitForView } from '../wait.ts';
@@ -37,7 +44,7 @@ Examples:
       const view = await waitForView(client, (state) => workloadsReady(state, workloads), {
         what: 'every instance is ready',
         timeoutMs: timeout,
-        describe: (state) => readyInWords(state, workloads),
+        describe: (state) => hindranceInWords(state, workloads),
       });
       context.terminal.line(readyInWords(view, workloads));
     });

@@ -30,9 +30,9 @@ export function addDelete(program: Command, context: CliContext): void {
       'after',
       `
 Examples:
-  cloudos delete web
-  cloudos delete deployment web api
   cloudos delete -f web.yaml
+  cloudos delete deployment/web service/web
+  cloudos delete deployment web api
   cloudos delete --all --no-wait`,
     )
     .action(async (names: string[], options: DeleteOptions) => {
@@ -57,7 +57,7 @@ async function commandsOf(
   if (first === undefined) {
     throw new CloudosError('USAGE', 'nothing to delete was named', { remedy: 'Give a name, -f <file> or --all.' });
   }
-  const kind = splitReference(`${first}/`).kind;
+  const kind = first.includes('/') ? undefined : splitReference(`${first}/`).kind;
   const references =
     kind !== undefined && rest.length > 0 ? rest.map((name) => ({ kind, name })) : names.map(splitReference);
   return references.map((reference) => ({ type: 'Remove', ...reference }));

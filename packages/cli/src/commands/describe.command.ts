@@ -109,7 +109,7 @@ function printWorkload(terminal: Terminal, { spec, ...view }: WorkloadView, clus
     [
       'strategy',
       Object.entries(spec.strategy)
-        .map(([key, value]) => `${key} ${value}`)
+        .map(([key, value]) => (key === 'kind' ? String(value) : `${key} ${value}`))
         .join(', '),
     ],
     ['image', template.image],
@@ -120,11 +120,13 @@ function printWorkload(terminal: Terminal, { spec, ...view }: WorkloadView, clus
   ]);
   terminal.line();
   const { command, args, env, ports, readiness, liveness, labels } = template;
-  terminal.line(stringify({ template: { command, args, env, ports, readiness, liveness, labels } }).trimEnd());
+  terminal.line(
+    stringify({ template: { command, args, env, ports, readiness, liveness, labels } }, { lineWidth: 0 }).trimEnd(),
+  );
   const instances = cluster.instances.filter(({ workload }) => workload === spec.workload);
   if (instances.length === 0) return;
   terminal.line();
-  const table = instanceTable({ colors: terminal.colors, wide: false, now });
+  const table = instanceTable({ colors: terminal.colors, wide: false, now: () => now });
   for (const line of table.render(instances)) terminal.line(line);
 }
 
@@ -159,6 +161,6 @@ function printNode(terminal: Terminal, node: NodeView, cluster: ClusterView): vo
   const instances = cluster.instances.filter((each) => each.node === node.node && each.state !== 'removed');
   if (instances.length === 0) return;
   terminal.line();
-  const table = instanceTable({ colors: terminal.colors, wide: false, now: Date.now() });
+  const table = instanceTable({ colors: terminal.colors, wide: false, now: Date.now });
   for (const line of table.render(instances)) terminal.line(line);
 }

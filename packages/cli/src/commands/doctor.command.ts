@@ -31,7 +31,7 @@ Examples:
       if (output === 'json' || output === 'yaml') printStructured(terminal, report, output);
       else printReport(terminal, report);
       const missing = report.nodes.some(({ checks }) => checks.some(({ status }) => status === 'missing'));
-      if (missing) process.exitCode = exitCodes.failure;
+      if (missing) context.setExitCode(exitCodes.failure);
     });
 }
 
@@ -48,7 +48,7 @@ async function reportOf(context: CliContext, stack: string | undefined): Promise
 function printReport(terminal: Terminal, { nodes }: DoctorReport): void {
   const { colors } = terminal;
   const rows = nodes.flatMap(({ node, checks }) => checks.map((check) => ({ node, ...check })));
-  const table = checkTable({ colors, wide: false, now: Date.now() });
+  const table = checkTable({ colors, wide: false, now: Date.now });
   for (const line of table.render(rows)) terminal.line(line);
   const wanting = rows.filter(({ status, remedy }) => status !== 'ok' && remedy !== undefined);
   if (wanting.length === 0) return terminal.line(colors.green('\nNothing is missing.'));

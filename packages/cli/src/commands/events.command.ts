@@ -107,7 +107,7 @@ class EventPrinter {
     this.#form = form;
     this.#stack = stack;
     const { colors } = context.terminal;
-    this.#table = eventTable({ colors, wide: form === 'wide', now: Date.now() });
+    this.#table = eventTable({ colors, wide: form === 'wide', now: Date.now });
   }
 
   print(event: RecordedEvent): void {

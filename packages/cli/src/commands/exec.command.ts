@@ -34,7 +34,7 @@ Examples:
   echo hello | cloudos exec -i web -- cat`,
     )
     .action(async (name: string, command: string[], options: ExecOptions) => {
-      process.exitCode = await exec(context, name, command, options);
+      context.setExitCode(await exec(context, name, command, options));
     });
 }
 

@@ -117,7 +117,7 @@ async function print({ terminal }: CliContext, all: Rows, { output }: GetOptions
     return;
   }
   if (all.rows.length === 0) return terminal.note('nothing there');
-  const table = all.table({ colors: terminal.colors, wide: output === 'wide', now: Date.now() });
+  const table = all.table({ colors: terminal.colors, wide: output === 'wide', now: Date.now });
   for (const line of table.render(all.rows)) terminal.line(line);
 }
 
@@ -134,7 +134,7 @@ async function watch(
   let all = await fetchRows(client, kind, [], options.limit);
   const wanted = (row: unknown) =>
     names.length === 0 || names.some((name) => [name, `default/${name}`].includes(all.nameOf(row)));
-  const table = all.table({ colors: terminal.colors, wide: options.output === 'wide', now: Date.now() });
+  const table = all.table({ colors: terminal.colors, wide: options.output === 'wide', now: Date.now });
   const shown = new Map<string, string>();
   const show = (row: unknown) => {
     if (options.output === 'json' || options.output === 'yaml') terminal.line(JSON.stringify(row));

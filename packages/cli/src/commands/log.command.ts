@@ -83,7 +83,7 @@ async function verify(context: CliContext, options: { stack?: string; output: st
       if (showProgress) terminal.writeError(`\r${positions} events checked`);
     });
     if (showProgress) terminal.writeError('\r\x1b[K');
-    if (!report.ok) process.exitCode = exitCodes.failure;
+    if (!report.ok) context.setExitCode(exitCodes.failure);
     if (options.output === 'json') return printStructured(terminal, report, 'json');
     const { green, red } = terminal.colors;
     for (const { position, until, reason } of report.damages) {

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { messageOf } from '@cloudos/sdk';
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { outputOption } from '../options.ts';
@@ -33,20 +34,30 @@ export function addPlugin(program: Command, context: CliContext): void {
         import('@cloudos/plugin-bus'),
       ]);
       const stack = await readStack(stackFile);
-      const used = await Promise.all(referencesOf(stack).map(({ entry }) => loadPlugin(entry.plugin, stack.dir)));
-      const all = new Map(
-        [...(await installedPluginList(dirname(stackFile))), ...used].map((each) => [each.definition.name, each]),
-      );
+      const used = new Set<string>();
+      const broken: Row[] = [];
+      const all = new Map((await installedPluginList(dirname(stackFile))).map((each) => [each.definition.name, each]));
+      for (const { slot, entry } of referencesOf(stack)) {
+        try {
+          const plugin = await loadPlugin(entry.plugin, stack.dir);
+          all.set(plugin.definition.name, plugin);
+          used.add(plugin.definition.name);
+        } catch (error) {
+          const description = `cannot be loaded: ${messageOf(error)}`;
+          broken.push({ plugin: entry.plugin, slot, version: '-', apiVersion: 0, inStack: true, description });
+        }
+      }
       const rows = [...all.values()].map(
         ({ definition, version }): Row => ({
           plugin: definition.name,
           slot: definition.slot,
           version,
           apiVersion: definition.apiVersion,
-          inStack: used.some((each) => each.definition.name === definition.name),
+          inStack: used.has(definition.name),
           description: definition.description,
         }),
       );
+      rows.push(...broken);
       rows.sort((one, other) => one.slot.localeCompare(other.slot) || one.plugin.localeCompare(other.plugin));
       if (output === 'json' || output === 'yaml') return printStructured(terminal, rows, output);
       if (output === 'name') return rows.forEach(({ plugin }) => void terminal.line(plugin));

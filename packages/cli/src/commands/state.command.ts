@@ -27,7 +27,7 @@ function printView(terminal: Terminal, view: ClusterView, wide: boolean): void {
   const { colors } = terminal;
   terminal.line(colors.bold(`position ${view.position}, ${clockTime(view.time, Date.now())}`));
   // Ages as they were then.
-  const options: TableOptions = { colors, wide, now: view.time };
+  const options: TableOptions = { colors, wide, now: () => view.time };
   const sections = [
     view.nodes.length > 0 && nodeTable(options).render(view.nodes),
     view.workloads.length > 0 && workloadTable(options).render(view.workloads),

@@ -3,7 +3,7 @@ import { CloudosError, type CommandResult, type OrchestratorCommand } from '@clo
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { connect } from '../endpoint.ts';
-import { readyInWords, workloadsReady } from '../manifest.ts';
+import { hindranceInWords, readyInWords, workloadsReady } from '../manifest.ts';
 import { timeoutOption, wholeNumber } from '../options.ts';
 import { waitForView } from '../wait.ts';
 
@@ -87,7 +87,7 @@ async function waitUntilReady(
   const view = await waitForView(client, (state) => workloadsReady(state, [workload]), {
     what: `every instance of ${workload} is ready`,
     timeoutMs,
-    describe: (state) => readyInWords(state, [workload]),
+    describe: (state) => hindranceInWords(state, [workload]),
   });
   say(readyInWords(view, [workload]));
 }

@@ -16,8 +16,8 @@ import { type Column, Table } from './table.ts';
 export interface TableOptions {
   readonly colors: Colors;
   readonly wide: boolean;
-  /** Epoch milliseconds, for ages. */
-  readonly now: number;
+  /** Epoch milliseconds, for ages: asked for each row, because a watch goes on. */
+  now(): number;
 }
 
 const good = new Set(['ready', 'active', 'complete', 'ok']);
@@ -158,7 +158,7 @@ export function eventTable({ colors, wide, now }: TableOptions): Table<RecordedE
   return new Table(
     pick<RecordedEvent>(wide, [
       { header: 'POSITION', value: ({ position }) => String(position), align: 'right', paint: colors.cyan },
-      { header: 'TIME', value: ({ time }) => clockTime(time, now), paint: colors.dim },
+      { header: 'TIME', value: ({ time }) => clockTime(time, now()), paint: colors.dim },
       { header: 'STREAM', value: ({ stream }) => stream },
       { header: 'REVISION', value: ({ revision }) => String(revision), align: 'right', wide: true },
       { header: 'BY', value: ({ meta }) => `${meta.producer.plugin}#${meta.producer.generation}`, wide: true },
@@ -182,6 +182,6 @@ export function checkTable({ colors }: TableOptions): Table<HostCheck & { node: 
   );
 }
 
-function ageSince(time: number | undefined, now: number): string {
-  return time === undefined ? '-' : age(now - time);
+function ageSince(time: number | undefined, now: () => number): string {
+  return time === undefined ? '-' : age(now() - time);
 }

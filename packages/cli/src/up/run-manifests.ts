@@ -1,7 +1,14 @@
 import type { CloudosClient } from '@cloudos/client';
 import { printOutcomes } from '../commands/apply.command.ts';
 import { waitUntilGone } from '../commands/delete.command.ts';
-import { applyManifests, type Manifest, type Outcome, readyInWords, workloadsReady } from '../manifest.ts';
+import {
+  applyManifests,
+  hindranceInWords,
+  type Manifest,
+  type Outcome,
+  readyInWords,
+  workloadsReady,
+} from '../manifest.ts';
 import type { Terminal } from '../terminal.ts';
 import { waitForView } from '../wait.ts';
 import { LiveProgress } from './live-progress.ts';
@@ -36,7 +43,7 @@ export async function runManifests(
     what: 'every instance is ready',
     timeoutMs: options.timeoutMs,
     signal: options.signal,
-    describe: (state) => readyInWords(state, workloads),
+    describe: (state) => hindranceInWords(state, workloads),
   });
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   const changed = outcomes.some(({ verb }) => verb === 'created' || verb === 'configured');
@@ -70,9 +77,13 @@ export async function removeCreated(
   timeoutMs: number,
 ): Promise<void> {
   const created = outcomes.filter(({ verb, what }) => verb === 'created' && what !== 'other');
-  for (const { key, what } of created) {
-    const kind = what === 'service' ? { kind: 'service' } : {};
-    await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: key, ...kind } });
+  for (const { key, object } of created) {
+    // A workload and a service may have the same name: `deployment.apps/web` says which.
+    const [kind = ''] = object.split(/[./]/);
+    await client.command({
+      slot: 'orchestrator',
+      command: { type: 'Remove', name: key, ...(kind === 'workload' ? {} : { kind }) },
+    });
   }
   await waitUntilGone(client, created, timeoutMs);
 }

@@ -21,7 +21,7 @@ export async function showCluster(
   const view = await client.view();
   const shown = view.instances.filter(({ workload, state }) => workloads.includes(workload) && state !== 'removed');
   heading(terminal, 'Instances');
-  const table = instanceTable({ colors: terminal.colors, wide: false, now: Date.now() });
+  const table = instanceTable({ colors: terminal.colors, wide: false, now: Date.now });
   for (const line of table.render(shown)) terminal.line(`  ${line}`);
   await showAnswers(terminal, view, workloads);
   await showLastEvents(terminal, client);
@@ -64,13 +64,19 @@ interface Page {
   readonly url: string;
 }
 
+/** A simulated guest has an address that nobody listens on, or worse, somebody else. */
+function isReal(view: ClusterView, { node, runtime }: InstanceView): boolean {
+  const runtimes = view.nodes.find((each) => each.node === node)?.runtimes ?? [];
+  return runtimes.find(({ name }) => name === runtime)?.features.simulated !== true;
+}
+
 /** Each instance at its own address, at the first TCP port of its template. */
 export function instancePages(view: ClusterView, workloads: readonly string[]): Page[] {
   return view.workloads
     .filter(({ spec }) => workloads.includes(spec.workload))
     .flatMap((workload) =>
       view.instances
-        .filter((instance) => instance.workload === workload.spec.workload)
+        .filter((instance) => instance.workload === workload.spec.workload && isReal(view, instance))
         .slice(0, pagesMax)
         .flatMap((instance) => pageOf(workload, instance)),
     );
@@ -86,7 +92,9 @@ function pageOf({ spec }: WorkloadView, { instance, address, state }: InstanceVi
 /** Each service that the ingress serves and that leads to one of the workloads. */
 function servicePages(view: ClusterView, workloads: readonly string[]): Page[] {
   const ours = new Set(
-    view.instances.filter(({ workload }) => workloads.includes(workload)).map(({ instance }) => instance),
+    view.instances
+      .filter((instance) => workloads.includes(instance.workload) && isReal(view, instance))
+      .map(({ instance }) => instance),
   );
   return view.services
     .filter(({ endpoints }) => endpoints.some(({ instance }) => ours.has(instance)))
@@ -110,7 +118,7 @@ async function fetchPage(name: string, url: string): Promise<Answer> {
 async function showLastEvents(terminal: Terminal, client: CloudosClient): Promise<void> {
   const { events } = await client.eventsPage({ direction: 'backwards', limit: lastEvents });
   heading(terminal, 'Last events');
-  const table = eventTable({ colors: terminal.colors, wide: false, now: Date.now() });
+  const table = eventTable({ colors: terminal.colors, wide: false, now: Date.now });
   for (const line of table.render(events.reverse())) terminal.line(`  ${cut80(line, terminal)}`);
 }
 
