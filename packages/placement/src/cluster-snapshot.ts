@@ -6,8 +6,11 @@ import type { Demand, Shape } from './shape.ts';
 
 /** A cluster as plain data. Instances refer to workloads, shapes and nodes by index. */
 interface SavedCluster {
+  readonly version: number;
+  readonly nodesChangedAt: number;
   readonly requested: number;
   readonly placements: number;
+  readonly groups: readonly (readonly [key: string, signature: string, toldAt: number])[];
   readonly nodes: readonly {
     readonly id: string;
     readonly state: NodeState;
@@ -52,8 +55,11 @@ function save(cluster: Cluster): SavedCluster {
     return [id, order, workloads.get(record.workload)!, shape, priority, phase, slot, nominated, told] as const;
   });
   return {
+    version: cluster.version,
+    nodesChangedAt: cluster.nodesChangedAt,
     requested: cluster.requested,
     placements: cluster.placements,
+    groups: [...cluster.groups.values()].map(({ key, signature, toldAt }) => [key, signature, toldAt] as const),
     nodes: cluster.nodes.facts.map(({ id, state, cordoned, draining, drained, attributes, runtimes }, slot) => ({
       ...{ id, state, cordoned, draining, drained, attributes },
       capacity: cluster.nodes.capacityOf(slot),
@@ -91,10 +97,12 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
     } else {
       cluster.enqueue(record);
     }
-    if (record.group && told !== '') record.group.tell(record, told);
-    else record.told = told;
+    record.told = told;
   }
   for (const { name, removed, graceMs } of saved.workloads) cluster.restoreWorkload(name, removed, graceMs);
+  for (const [key, signature, toldAt] of saved.groups) cluster.groups.get(key)?.restore(signature, toldAt);
+  cluster.version = saved.version;
+  cluster.nodesChangedAt = saved.nodesChangedAt;
   cluster.requested = saved.requested;
   cluster.placements = saved.placements;
   return cluster;

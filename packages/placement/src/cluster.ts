@@ -14,9 +14,6 @@ export interface ClusterOptions {
   readonly domains: readonly string[];
 }
 
-/** How many freed nodes are remembered one by one; beyond that, whoever waits looks at every node again. */
-export const freedMax = 1_024;
-
 /**
  * The cluster as the shared events tell it: nodes, what is placed on them, who waits. Every event costs the same
  * however large the cluster is, except for the loss of a node, which costs its instances.
@@ -39,9 +36,6 @@ export class Cluster {
   version = 0;
   /** The version at which the set of nodes, their facts or their states changed last. */
   nodesChangedAt = 0;
-  /** Nodes freed at versions up to this one are not in {@link freed} any more. */
-  freedFloor = 0;
-  readonly freed: { readonly version: number; readonly slot: number }[] = [];
   #lastGroup: PendingGroup | undefined;
 
   constructor(options: ClusterOptions) {
@@ -114,6 +108,7 @@ export class Cluster {
     for (const { workload } of placed) workload.count(slot, this.nodes.domains, 1);
     this.shapes.forgetNode(slot);
     this.nodesChangedAt = this.version;
+    this.#reviewNominees(slot);
   }
 
   #lose(node: string, state: 'lost' | 'left'): void {
@@ -226,6 +221,7 @@ export class Cluster {
     const slot = this.nodes.slotOf(node);
     if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') return this.#forget(record);
     this.settle(record, slot);
+    this.#reviewNominees(slot);
   }
 
   /** The record is on that node from now on. */
@@ -251,7 +247,6 @@ export class Cluster {
     this.nodes.facts[record.slot]!.leaving++;
     this.nodes.leave(record.slot, record.shape, 1);
     record.workload.count(record.slot, this.nodes.domains, -1);
-    if (this.nominees.size > 0) this.#free(record.slot);
   }
 
   #preempt({ instance, by, node }: EventData<'InstancePreempted'>): void {
@@ -275,14 +270,19 @@ export class Cluster {
   #endNomination(record: InstanceRecord): void {
     if (record.nominated < 0) return;
     this.nodes.reserve(record.nominated, record.shape, -1);
-    this.#free(record.nominated);
     record.nominated = -1;
     this.nominees.delete(record.id);
   }
 
-  #requeueNominees(slot: number): void {
+  /** Those for whom there is no room though everyone who was to leave is gone wait like others again. */
+  #reviewNominees(slot: number): void {
+    if (this.nominees.size === 0 || this.nodes.facts[slot]!.leaving > 0) return;
+    this.#requeueNominees(slot, (record) => !this.nodes.fitsReserved(slot, record.shape));
+  }
+
+  #requeueNominees(slot: number, which: (record: InstanceRecord) => boolean = () => true): void {
     for (const record of [...this.nominees.values()]) {
-      if (record.nominated !== slot) continue;
+      if (record.nominated !== slot || !which(record)) continue;
       this.#endNomination(record);
       this.enqueue(record);
     }
@@ -291,7 +291,7 @@ export class Cluster {
   #tell(instance: string, signature: string): void {
     const record = this.instances.get(instance);
     if (!record) return;
-    if (record.group) record.group.tell(record, signature);
+    if (record.group) record.group.tell(record, signature, this.version);
     else record.told = signature;
   }
 
@@ -300,7 +300,7 @@ export class Cluster {
     if (!record || record.slot < 0 || this.nodes.facts[record.slot]!.id !== node) return;
     const { slot } = record;
     this.#forget(record);
-    this.#free(slot);
+    this.#reviewNominees(slot);
   }
 
   #release(record: InstanceRecord): void {
@@ -327,12 +327,5 @@ export class Cluster {
     if (--workload.instances === 0 && (workload.removed || workload.graceMs === undefined)) {
       this.workloads.delete(workload.name);
     }
-  }
-
-  #free(slot: number): void {
-    this.freed.push({ version: this.version, slot });
-    if (this.freed.length <= freedMax) return;
-    this.freedFloor = this.freed[freedMax / 2]!.version;
-    this.freed.splice(0, freedMax / 2 + 1);
   }
 }

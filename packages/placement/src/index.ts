@@ -1,4 +1,4 @@
-export { Cluster, type ClusterOptions, freedMax } from './cluster.ts';
+export { Cluster, type ClusterOptions } from './cluster.ts';
 export { clusterSnapshot } from './cluster-snapshot.ts';
 export { InstanceRecord, type Phase } from './instance-record.ts';
 export { decideNodeCommand } from './node-commands.ts';

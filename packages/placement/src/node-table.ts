@@ -131,15 +131,15 @@ export class NodeTable {
     };
   }
 
-  /** Whether the node is open, meets the requirement and has the resources free. */
+  /** Whether the node is open, meets the requirement and has free what is asked for (of what is not, it may lack). */
   fits(slot: number, shape: Shape): boolean {
     const at = slot * width;
     return (
       this.open[slot] === 1 &&
-      this.free[at]! >= shape.cpu &&
-      this.free[at + 1]! >= shape.memory &&
-      this.free[at + 2]! >= shape.disk &&
-      this.free[at + 3]! >= shape.pids &&
+      (this.free[at]! >= shape.cpu || shape.cpu === 0) &&
+      (this.free[at + 1]! >= shape.memory || shape.memory === 0) &&
+      (this.free[at + 2]! >= shape.disk || shape.disk === 0) &&
+      (this.free[at + 3]! >= shape.pids || shape.pids === 0) &&
       this.meets(slot, shape) &&
       (shape.custom.length === 0 || shape.custom.every(([name, amount]) => this.customFree(slot, name) >= amount))
     );
@@ -149,7 +149,8 @@ export class NodeTable {
   fitsReserved(slot: number, shape: Shape): boolean {
     const at = slot * width;
     for (let dimension = 0; dimension < width; dimension++) {
-      if (this.capacity[at + dimension]! - this.used[at + dimension]! < shape.amount(dimension)) return false;
+      const wanted = shape.amount(dimension);
+      if (wanted > 0 && this.capacity[at + dimension]! - this.used[at + dimension]! < wanted) return false;
     }
     return (
       this.open[slot] === 1 &&

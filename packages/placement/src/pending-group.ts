@@ -16,13 +16,10 @@ export class PendingGroup {
   live = 0;
   /** Signature of the reasons recorded last for one of the group. */
   signature = '';
+  /** Version of the cluster when one of the group was told last. */
+  toldAt = -1;
   /** Every waiting entry before this index was told that signature. */
   toldUntil = 0;
-  /**
-   * A memo, not state: as of that version of the cluster no node could take the shape. It follows from the state, so
-   * it does not change what is decided, only how fast.
-   */
-  infeasibleAt = -1;
 
   constructor(key: string, shape: Shape, priority: number) {
     this.key = key;
@@ -60,14 +57,27 @@ export class PendingGroup {
   }
 
   /** The record was told those reasons. */
-  tell(record: InstanceRecord, signature: string): void {
+  tell(record: InstanceRecord, signature: string, version: number): void {
     record.told = signature;
+    this.toldAt = version;
     if (signature !== this.signature) {
       this.signature = signature;
       this.toldUntil = this.head;
     }
+    this.#advance();
+  }
+
+  /** What a snapshot says about it. */
+  restore(signature: string, toldAt: number): void {
+    this.signature = signature;
+    this.toldAt = toldAt;
+    this.toldUntil = this.head;
+    this.#advance();
+  }
+
+  #advance(): void {
     while (this.toldUntil < this.items.length) {
-      if (this.waits(this.toldUntil) && this.items[this.toldUntil]!.told !== signature) break;
+      if (this.waits(this.toldUntil) && this.items[this.toldUntil]!.told !== this.signature) break;
       this.toldUntil++;
     }
   }

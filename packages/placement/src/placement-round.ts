@@ -15,8 +15,6 @@ export interface PlacementStrategy {
    * @param spared those who must not be chosen: they lose their places already
    */
   preempt?(record: InstanceRecord, spared: ReadonlySet<InstanceRecord>): Preemption | undefined;
-  /** Whether room could be made on that node: asked about nodes where something was freed. */
-  couldPreempt?(slot: number, shape: Shape, priority: number): boolean;
 }
 
 export interface Preemption {
@@ -112,21 +110,16 @@ class Round {
     for (const record of nominees) {
       if (this.#full) return;
       const slot = record.nominated;
-      if (nodes.fitsReserved(slot, record.shape)) {
-        this.#reserve(slot, record.shape, -1);
-        this.#place(record, slot);
-      } else if (nodes.facts[slot]!.leaving === 0 && !this.#serve(record)) {
-        const reasons = explainUnplaceable(this.#cluster, record.shape);
-        if (signatureOf(reasons) !== record.told) this.#tell(record, reasons);
-      }
+      if (!nodes.fitsReserved(slot, record.shape)) continue;
+      this.#reserve(slot, record.shape, -1);
+      this.#place(record, slot);
     }
   }
 
   #serveGroups(): void {
     const walk = new PendingWalk();
     for (const group of this.#cluster.groups.values()) {
-      if (this.#worthTrying(group)) walk.add(group);
-      else this.#explain(group, group.head);
+      walk.add(group);
     }
     for (let record = walk.current(); record; record = walk.current()) {
       if (this.#full) return;
@@ -135,21 +128,8 @@ class Round {
         continue;
       }
       const { group, at } = walk.drop();
-      if (this.#placed.length === 0 && this.#victims.size === 0) group.infeasibleAt = this.#cluster.version;
-      this.#explain(group, at, true);
+      this.#explain(group, at);
     }
-  }
-
-  /** False when it is known that no node could take the shape, and nothing has changed that since. */
-  #worthTrying(group: PendingGroup): boolean {
-    const { infeasibleAt, shape, priority } = group;
-    const { freed, freedFloor, nodesChangedAt, nodes } = this.#cluster;
-    if (infeasibleAt < 0 || nodesChangedAt > infeasibleAt || freedFloor > infeasibleAt) return true;
-    for (let at = freed.length - 1; at >= 0 && freed[at]!.version > infeasibleAt; at--) {
-      const { slot } = freed[at]!;
-      if (nodes.fits(slot, shape) || this.#strategy.couldPreempt?.(slot, shape, priority)) return true;
-    }
-    return false;
   }
 
   /** Places the record, or makes room for it. False when neither can be done now. */
@@ -201,9 +181,12 @@ class Round {
     );
   }
 
-  /** Records why the group's instances wait, for those that were not told so yet. */
-  #explain(group: PendingGroup, from: number, searched = false): void {
-    if (!searched && group.toldAll(group.signature)) return;
+  /**
+   * Records why the group's instances wait, for those that were not told so yet. The reasons are looked into again when
+   * somebody was not told or nodes have changed since: this follows from the log, not from when it was called.
+   */
+  #explain(group: PendingGroup, from: number): void {
+    if (group.toldAll(group.signature) && this.#cluster.nodesChangedAt <= group.toldAt) return;
     const reasons = explainUnplaceable(this.#cluster, group.shape);
     const signature = signatureOf(reasons);
     if (group.toldAll(signature)) return;

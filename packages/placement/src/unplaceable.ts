@@ -45,8 +45,9 @@ function weigh(cluster: Cluster, shape: Shape, slot: number, tally: Tally): void
   const { node, runtime } = shape.demand;
   if (node !== undefined && facts.id !== node) tally.add('node', `are not ${node}, which it must be placed on`);
   if (facts.cordoned) tally.add('cordoned', 'are cordoned');
-  if (runtime !== undefined && !facts.runtimes.has(runtime)) tally.add('runtime', `do not have the runtime ${runtime}`);
-  if (facts.runtimes.size === 0) tally.add('runtime', 'have no runtime at all');
+  if (runtime === undefined ? facts.runtimes.size === 0 : !facts.runtimes.has(runtime)) {
+    tally.add('runtime', runtime === undefined ? 'have no runtime at all' : `do not have the runtime ${runtime}`);
+  }
   for (const constraint of shape.requirement.constraints) {
     if (!matches(constraint, facts.attributes)) {
       tally.add(`attribute ${constraint.attribute}`, `do not meet ${describeConstraint(constraint)}`);
@@ -56,7 +57,7 @@ function weigh(cluster: Cluster, shape: Shape, slot: number, tally: Tally): void
     const name = dimensions[dimension]!;
     const wanted = shape.amount(dimension);
     const free = cluster.nodes.free[slot * width + dimension]!;
-    if (free < wanted) tally.short(name, wanted, free, facts.id);
+    if (wanted > 0 && free < wanted) tally.short(name, wanted, free, facts.id);
   }
   for (const [name, wanted] of shape.custom) {
     const free = cluster.nodes.customFree(slot, name);

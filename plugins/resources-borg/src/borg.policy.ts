@@ -9,7 +9,7 @@ import {
 import type { Policy, ResourcesCommand } from '@cloudos/sdk';
 import { bandOf, bands } from './bands.ts';
 import { CandidateWindow, scatter } from './candidate-window.ts';
-import { couldMakeRoom, findPreemption } from './preemption.ts';
+import { findPreemption } from './preemption.ts';
 
 export interface BorgOptions {
   /** Events that one `react` decides at most; the rest follows at once in further calls. */
@@ -66,10 +66,6 @@ class BorgRound implements PlacementStrategy {
     const { nodes } = this.#cluster;
     if (!this.#options.preemption || record.tier === 0 || nodes.count === 0) return undefined;
     return findPreemption(this.#cluster, record, spared, this.#seed % nodes.count);
-  }
-
-  couldPreempt(slot: number, shape: Shape, priority: number): boolean {
-    return this.#options.preemption && couldMakeRoom(this.#cluster.nodes, slot, shape, bandOf(priority));
   }
 
   #window(shape: Shape): CandidateWindow {

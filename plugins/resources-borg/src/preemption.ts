@@ -15,6 +15,7 @@ export function couldMakeRoom(nodes: NodeTable, slot: number, shape: Shape, band
   if (nodes.open[slot] !== 1 || !nodes.meets(slot, shape)) return false;
   const at = slot * width;
   for (let dimension = 0; dimension < width; dimension++) {
+    if (shape.amount(dimension) === 0) continue;
     let kept = shape.amount(dimension) + nodes.reserved[at + dimension]! - nodes.leaving[at + dimension]!;
     for (let tier = band; tier < nodes.tiers.length; tier++) kept += nodes.tiers[tier]![at + dimension]!;
     if (kept > nodes.capacity[at + dimension]!) return false;
@@ -90,7 +91,8 @@ function missingOn(nodes: NodeTable, slot: number, shape: Shape): number[] {
   const missing: number[] = [];
   for (let dimension = 0; dimension < width; dimension++) {
     const used = nodes.used[at + dimension]! - nodes.leaving[at + dimension]! + nodes.reserved[at + dimension]!;
-    missing.push(shape.amount(dimension) + used - nodes.capacity[at + dimension]!);
+    const wanted = shape.amount(dimension);
+    missing.push(wanted === 0 ? Number.NEGATIVE_INFINITY : wanted + used - nodes.capacity[at + dimension]!);
   }
   for (const [name, amount] of shape.custom) {
     let leaving = 0;
