@@ -31,11 +31,13 @@ export async function ensureInstalled() {
   say(`Installing dependencies (${reason}) …`);
   const started = Date.now();
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  // Not `npm ci`: it refuses a lock file that lacks the optional packages of other systems. What the lock file names is
+  // installed as it says; --no-save leaves it as it is.
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   const code = npm?.endsWith('.js') ? await run(process.execPath, [npm, ...args]) : await run('npm', args);
   if (code !== 0) {
     fail(
-      `npm ci failed with exit code ${code}; its own message is above. Is the npm registry reachable from here (npm ping)?`,
+      `npm install failed with exit code ${code}; its own message is above. Is the npm registry reachable from here (npm ping)?`,
     );
   }
   say(`Installed in ${seconds(started)} s.`);
