@@ -53,10 +53,10 @@ export class WriterLock {
   }
 }
 
-/** Whether a living process holds the log for writing, as far as can be told from here. */
-export function isHeld(directory: string): boolean {
+/** Whether a living process other than `self` holds the log for writing, as far as can be told from here. */
+export function isHeld(directory: string, self: number): boolean {
   const holder = readHolder(join(directory, 'writer.lock'));
-  return holder !== undefined && startTicks(holder.pid) === holder.startTicks;
+  return holder !== undefined && holder.pid !== self && startTicks(holder.pid) === holder.startTicks;
 }
 
 function held(directory: string, holder: Holder | undefined): CloudosError {
