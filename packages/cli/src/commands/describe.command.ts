@@ -12,6 +12,9 @@ import { resourceKindOf, splitReference } from '../resource-kinds.ts';
 import type { Terminal } from '../terminal.ts';
 import { printExplanation } from './why.command.ts';
 
+/** The last steps of the explanation; `cloudos why` shows all. */
+const stepsShown = 15;
+
 export function addDescribe(program: Command, context: CliContext): void {
   program
     .command('describe')
@@ -44,7 +47,10 @@ async function describe(
   }
   found.print(terminal);
   terminal.line();
-  printExplanation(terminal, await client.why(found.subject));
+  const explanation = await client.why(found.subject);
+  printExplanation(terminal, { ...explanation, steps: explanation.steps.slice(-stepsShown) });
+  const left = explanation.steps.length - stepsShown;
+  if (left > 0) terminal.line(terminal.colors.dim(`${left} earlier: cloudos why ${found.subject}`));
 }
 
 interface Found {

@@ -10,7 +10,7 @@ export function stepLine(
   text: string,
   paint: (text: string) => string = colors.dim,
 ): string {
-  return `  ${paint(word.padEnd(9))} ${text}`;
+  return `  ${paint(word.padEnd(9))} ${text.trim().replaceAll(/\s*[\r\n]+\s*/g, '; ')}`;
 }
 
 /** An event as a step that a person wants to follow; undefined for the others. */

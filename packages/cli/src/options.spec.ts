@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { configOf, durationMs, list, wholeNumber } from './options.ts';
+import { resourceKindOf, splitReference } from './resource-kinds.ts';
+import { stateDirOf } from './state-dir.ts';
+
+describe('options', () => {
+  it.each([
+    ['90', 90_000],
+    ['1.5m', 90_000],
+    ['500ms', 500],
+    ['2h', 7_200_000],
+  ])('%s is a time of %i ms', (text, ms) => expect(durationMs(text)).toBe(ms));
+
+  it.each(['', 'soon', '-1s', '5d'])('%j is no time', (text) => expect(() => durationMs(text)).toThrow(/90s/));
+
+  it('takes whole numbers within their bounds', () => {
+    expect(wholeNumber(0)('0')).toBe(0);
+    for (const text of ['-1', '1.5', 'x', '', '11']) expect(() => wholeNumber(0, 10)(text)).toThrow(/from 0 to 10/);
+  });
+
+  it('reads configuration as pairs with levels, or as JSON', () => {
+    expect(configOf([])).toBeUndefined();
+    expect(configOf(['{"a": [1]}'])).toEqual({ a: [1] });
+    expect(configOf(['a.b=1', 'a.c=x=y', 'd=true', 'e='])).toEqual({ a: { b: 1, c: 'x=y' }, d: true, e: '' });
+    expect(() => configOf(['nothing'])).toThrow(/key=value/);
+    expect(() => configOf(['{broken'])).toThrow(/JSON/);
+  });
+
+  it('lets no pair reach the prototype of all objects', () => {
+    configOf(['__proto__.polluted=1', 'constructor.prototype.polluted=1']);
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+  });
+
+  it('joins lists given several times', () => expect(list('c,d', list('a,,b'))).toEqual(['a', 'b', 'c', 'd']));
+});
+
+describe('names', () => {
+  it('knows kinds by the names people use', () => {
+    expect([resourceKindOf('po'), resourceKindOf('Deployment'), resourceKindOf('svc')]).toEqual([
+      'instances',
+      'workloads',
+      'services',
+    ]);
+    expect(() => resourceKindOf('unicorn')).toThrow(/nodes, instances/);
+  });
+
+  it('tells a kind from a namespace', () => {
+    expect(splitReference('deployment.apps/web')).toEqual({ kind: 'deployment.apps', name: 'web' });
+    expect(splitReference('default/web')).toEqual({ name: 'default/web' });
+    expect(splitReference('web')).toEqual({ name: 'web' });
+  });
+});
+
+describe('the state directory', () => {
+  const at = (env: NodeJS.ProcessEnv, stateDir?: string) =>
+    stateDirOf({ globals: () => (stateDir === undefined ? {} : { stateDir }), env, cwd: '/here' });
+
+  it('is the one given, else that of the environment, else by user', () => {
+    expect(at({ CLOUDOS_HOME: '/env' }, 'given')).toBe('/here/given');
+    expect(at({ CLOUDOS_HOME: '/env' })).toBe('/env');
+    const root = process.getuid?.() === 0;
+    expect(at({ XDG_STATE_HOME: '/xdg', CLOUDOS_HOME: '' })).toBe(root ? '/var/lib/cloudos' : '/xdg/cloudos');
+    expect(at({ HOME: '/home/me' })).toBe(root ? '/var/lib/cloudos' : '/home/me/.local/state/cloudos');
+  });
+});
