@@ -12,7 +12,7 @@ import { CloudosError, type GlobalRange, type RecordedEvent, readBatchMax, type 
 import { BlockCodec, type BlockHeader } from './block.codec.ts';
 import { checkedValue } from './checked-row.ts';
 import { decodeHeads, type Heads } from './heads.ts';
-import { blockKey, metaKeys } from './keys.ts';
+import { blockKey, blocksBegin, blocksEnd, metaKeys } from './keys.ts';
 import { Postings } from './postings.ts';
 import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
 
@@ -127,6 +127,15 @@ export class BlockLog {
       if (++blocks % 64 === 0) await turn();
     }
     return found;
+  }
+
+  /** Decodes every block without checking it or making events of it; returns how many events there are. */
+  scanRaw(): number {
+    let events = 0;
+    for (const { value } of this.rows.getRange({ start: blocksBegin, end: blocksEnd })) {
+      events += this.codec.decodeRaw(value);
+    }
+    return events;
   }
 
   assertOpen(): void {

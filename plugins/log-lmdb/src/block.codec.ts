@@ -129,6 +129,14 @@ export class BlockCodec {
     return events;
   }
 
+  /** Decodes a block unchecked, without making events of it. Returns how many there are. */
+  decodeRaw(block: Buffer): number {
+    let at = headerBytes + block[18]!;
+    for (let left = block.readUInt16LE(16); left > 0; left--) at += 10 + block.readUInt16LE(at);
+    const body = this.#packr.unpack(block.subarray(at + block.readUInt16LE(6))) as BlockBody;
+    return body[7].length;
+  }
+
   /** Size of the data of one event as it is stored. @throws when it cannot be stored */
   dataBytes(data: unknown): number {
     return (this.#packr.pack(data) as Buffer).length;

@@ -172,6 +172,14 @@ export class LmdbEventLog implements LogProvider {
     return verifyLog(this.#log, this.#directory, onProgress);
   }
 
+  /**
+   * Reads every block in order and decodes its MessagePack, no more: no check, no events made of it. The bound of a replay.
+   * @returns how many events the blocks hold
+   */
+  scanRaw(): number {
+    return this.#log.scanRaw();
+  }
+
   /** Commits what was appended, completes the subscriptions, writes the index and lets another process have the log. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
