@@ -25,6 +25,7 @@ interface Chosen {
 
 /** As many nodes of one machine find a bridge of their own. */
 const bridgesMax = 512;
+const unreachableMetric = 4_294_967_295;
 
 /**
  * The bridge of a node and the addresses of its zones. The host has the first address of the subnet, the zones the
@@ -36,6 +37,7 @@ export class BridgeNetwork {
   readonly #alias: string;
   #chosen: Chosen | undefined;
   #last = 1;
+  #ensuring: Promise<void> | undefined;
 
   constructor(dataDir: string, config: BridgeConfig) {
     this.#dataDir = dataDir;
@@ -55,17 +57,28 @@ export class BridgeNetwork {
     return parseSubnet(this.#chosen?.subnet ?? '').prefix;
   }
 
-  /** Makes the bridge unless it is there. */
-  async ensure(): Promise<void> {
+  /** Makes the bridge unless it is there. Calls at the same time are one. */
+  ensure(): Promise<void> {
+    this.#ensuring ??= this.#ensure().finally(() => {
+      this.#ensuring = undefined;
+    });
+    return this.#ensuring;
+  }
+
+  async #ensure(): Promise<void> {
     if (this.#chosen && existsSync(`/sys/class/net/${this.#chosen.bridge}`)) return;
     const saved = await this.#saved();
     for (const candidate of this.#candidates(saved)) {
       const owner = aliasOf(candidate.bridge);
-      if (owner !== undefined && owner !== this.#alias) continue;
-      if (owner === undefined && !(await this.#make(candidate))) continue;
+      // The alias is set last. Without one, the bridge is ours only if we wrote down that we were about to make it.
+      const isHalfMade = owner === '' && saved?.bridge === candidate.bridge;
+      if (owner !== undefined && owner !== this.#alias && !isHalfMade) continue;
+      if (owner !== this.#alias) {
+        await writeFile(`${this.#file}.tmp`, JSON.stringify(candidate));
+        await rename(`${this.#file}.tmp`, this.#file);
+        if (!(await this.#make(candidate, isHalfMade))) continue;
+      }
       this.#chosen = candidate;
-      await writeFile(`${this.#file}.tmp`, JSON.stringify(candidate));
-      await rename(`${this.#file}.tmp`, this.#file);
       return;
     }
     throw new CloudosError(
@@ -86,13 +99,15 @@ export class BridgeNetwork {
   }
 
   /** False when somebody else was faster. */
-  async #make({ bridge, subnet }: Chosen): Promise<boolean> {
+  async #make({ bridge, subnet }: Chosen, isHalfMade: boolean): Promise<boolean> {
     const { first, prefix } = parseSubnet(subnet);
     const lines = [
-      `link add name ${bridge} type bridge forward_delay 0`,
-      `link set dev ${bridge} alias "${this.#alias}"`,
-      `address add ${formatAddress(first + 1)}/${prefix} dev ${bridge}`,
+      ...(isHalfMade ? [] : [`link add name ${bridge} type bridge forward_delay 0`]),
+      `address replace ${formatAddress(first + 1)}/${prefix} dev ${bridge}`,
       `link set dev ${bridge} up`,
+      // Lower in priority than the bridge's own route: it matters when the bridge is down or gone.
+      `route replace unreachable ${subnet} metric ${unreachableMetric}`,
+      `link set dev ${bridge} alias "${this.#alias}"`,
     ];
     try {
       await runCommand(ip(), ['-batch', '-'], { input: `${lines.join('\n')}\n` });
@@ -100,8 +115,6 @@ export class BridgeNetwork {
       if (/File exists/.test(String(error)) && aliasOf(bridge) !== this.#alias) return false;
       throw error;
     }
-    // Lower in priority than the bridge's own route: it matters when the bridge is down or gone.
-    await runCommand(ip(), ['route', 'replace', 'unreachable', subnet, 'metric', '4294967295']);
     return true;
   }
 
@@ -181,9 +194,17 @@ export class BridgeNetwork {
     this.#chosen = undefined;
     await rm(this.#file, { force: true });
     await rm(this.#claims, { recursive: true, force: true });
-    if (!chosen || aliasOf(chosen.bridge) !== this.#alias) return;
+    const owner = chosen && aliasOf(chosen.bridge);
+    if (!chosen || (owner !== this.#alias && owner !== '')) return;
     await runCommand(ip(), ['link', 'delete', chosen.bridge]);
-    await runCommand(ip(), ['route', 'delete', 'unreachable', chosen.subnet, 'metric', '4294967295']).catch(() => {});
+    await runCommand(ip(), [
+      'route',
+      'delete',
+      'unreachable',
+      chosen.subnet,
+      'metric',
+      String(unreachableMetric),
+    ]).catch(() => {});
   }
 
   async #saved(): Promise<Chosen | undefined> {
