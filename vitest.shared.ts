@@ -1,5 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import type { Reporter, TestModule } from 'vitest/node';
 
 /** What every project's tests share: packages resolve to their sources, and results are written for the summary. */
 export function projectConfig(overrides: ViteUserConfig['test'] = {}): ViteUserConfig {
@@ -8,7 +9,7 @@ export function projectConfig(overrides: ViteUserConfig['test'] = {}): ViteUserC
     ssr: { resolve: { conditions: ['@cloudos/source'] } },
     test: {
       include: ['src/**/*.spec.ts'],
-      reporters: ['default', 'json'],
+      reporters: ['default', 'json', skipReasons],
       outputFile: { json: 'reports/test.json' },
       passWithNoTests: true,
       testTimeout: 20_000,
@@ -23,3 +24,18 @@ function usesTheMachine(): boolean {
   if (!existsSync('src')) return false;
   return readdirSync('src', { recursive: true }).some((file) => String(file).endsWith('.int.spec.ts'));
 }
+
+/** Writes why tests were skipped while they ran (`context.skip(…, reason)`): the JSON report leaves it out. */
+const skipReasons: Reporter = {
+  onTestRunEnd(modules: readonly TestModule[]) {
+    const reasons: Record<string, string> = {};
+    for (const module of modules) {
+      for (const test of module.children.allTests('skipped')) {
+        const result = test.result();
+        if (result.state === 'skipped' && result.note) reasons[test.fullName.replaceAll(' > ', ' ')] = result.note;
+      }
+    }
+    mkdirSync('reports', { recursive: true });
+    writeFileSync('reports/skips.json', JSON.stringify(reasons));
+  },
+};

@@ -6,7 +6,10 @@ const reportOf = (folder) => join(root, folder, 'reports/test.json');
 
 /** Removes what earlier runs reported, so that a project that never ran cannot look as if it had. */
 export function clearReports(projects) {
-  for (const { folder } of projects) rmSync(reportOf(folder), { force: true });
+  for (const { folder } of projects) {
+    rmSync(reportOf(folder), { force: true });
+    rmSync(join(root, folder, 'reports/skips.json'), { force: true });
+  }
 }
 
 /**
@@ -18,18 +21,25 @@ export function readReport({ name, folder }, { whole = true } = {}) {
   if (!existsSync(reportOf(folder))) {
     return specs.length === 0 ? emptyResult() : failure(`${name}: the test run left no report (did it build?)`);
   }
-  return summarize(name, join(root, folder, 'src'), whole ? specs : [], readJson(reportOf(folder)));
+  const reasons = readJson(join(root, folder, 'reports/skips.json')) ?? {};
+  return summarize(name, join(root, folder, 'src'), whole ? specs : [], readJson(reportOf(folder)), reasons);
 }
 
-/** The same from the parsed report of vitest. */
-export function summarize(name, sourceFolder, specs, report) {
+/** A test of a conformance suite that the plugin's `supports` rules out: not skipped, there is nothing to run. */
+const ruledOut = /^\w+ conformance(?: of|:) (?!.*\(cannot run:)/;
+
+/** The same from the parsed report of vitest, and the reasons given by tests that were skipped while they ran. */
+export function summarize(name, sourceFolder, specs, report, reasons = {}) {
   if (!Array.isArray(report?.testResults)) return failure(`${name}: the report of the test run cannot be read`);
   const result = emptyResult();
   const seen = new Set();
   for (const file of report.testResults) {
     const path = file.name.startsWith(sourceFolder) ? file.name.slice(sourceFolder.length + 1) : file.name;
     seen.add(path);
-    for (const test of file.assertionResults) add(result, test, `${name}: ${path}: ${test.fullName.trim()}`);
+    for (const test of file.assertionResults) {
+      const title = test.fullName.trim();
+      add(result, test, `${name}: ${path}: ${title}`, reasons[title], ruledOut.test(title));
+    }
     const failedInside = file.assertionResults.some((test) => test.status === 'failed');
     if (file.status === 'failed' && !failedInside) {
       result.failed.push({ title: `${name}: ${path} could not run`, message: file.message ?? '' });
@@ -60,10 +70,11 @@ export function total(results) {
   );
 }
 
-function add(result, test, title) {
+function add(result, test, title, reason, isRuledOut) {
   if (test.status === 'passed') result.passed += 1;
   else if (test.status === 'failed') result.failed.push({ title, message: (test.failureMessages ?? [])[0] ?? '' });
-  else result.skipped.push({ title });
+  else if (reason !== undefined) result.skipped.push({ title: `${title} (${reason})` });
+  else if (!isRuledOut) result.skipped.push({ title });
 }
 
 function failure(title) {

@@ -6,7 +6,13 @@ export interface TestResult {
 }
 
 interface Reports {
-  summarize(name: string, sourceFolder: string, specs: readonly string[], report: unknown): TestResult;
+  summarize(
+    name: string,
+    sourceFolder: string,
+    specs: readonly string[],
+    report: unknown,
+    reasons?: object,
+  ): TestResult;
   readReport(project: { name: string; folder: string }): TestResult;
   total(results: readonly TestResult[]): TestResult;
 }

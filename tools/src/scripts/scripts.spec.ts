@@ -46,6 +46,26 @@ describe('the summary of test reports', () => {
     expect(failed).toEqual([{ title: expect.stringContaining('left no report'), message: '' }]);
   });
 
+  it('tells what a plugin does not support from what the machine lacks', () => {
+    const tests = [
+      'guest conformance of guest-x stats are refused',
+      'guest conformance of guest-x (cannot run: no KVM) stats are refused',
+      'guest conformance of guest-x limits memory',
+      'zones as root (needs root: run as root) start',
+    ].map((fullName) => ({ fullName, status: 'skipped' }));
+    const report = {
+      success: true,
+      testResults: [{ name: '/src/a.spec.ts', status: 'passed', assertionResults: tests }],
+    };
+    const reasons = { 'guest conformance of guest-x limits memory': 'no memory controller' };
+    const { skipped } = reports.summarize('a', '/src', [], report, reasons);
+    expect(skipped.map(({ title }) => title)).toEqual([
+      expect.stringContaining('cannot run: no KVM'),
+      expect.stringContaining('(no memory controller)'),
+      expect.stringContaining('needs root'),
+    ]);
+  });
+
   it('adds up', () => {
     const one = summarize([file('a.spec.ts', ['passed', 'skipped'])]);
     expect(reports.total([one, one])).toMatchObject({ passed: 2, failed: [], skipped: [{}, {}] });
