@@ -11,9 +11,24 @@ export function withinDeadline<T>(
   call: () => T | Promise<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
+    const called = call(); // what it throws rejects
+    if (!isThenable(called)) return resolve(called);
     const cancel = clock.after(deadlineMs, () =>
       reject(new CloudosError('PLUGIN_TIMEOUT', `${label} did not answer in ${deadlineMs} ms`, { details: { label } })),
     );
-    Promise.resolve().then(call).then(resolve, reject).finally(cancel);
+    called.then(
+      (result) => {
+        cancel();
+        resolve(result);
+      },
+      (error: unknown) => {
+        cancel();
+        reject(error);
+      },
+    );
   });
+}
+
+function isThenable<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

@@ -104,7 +104,8 @@ export class Slot<S extends SlotName> {
   #cancelRestart: () => void = () => {};
   #soundSince = 0;
   #closed = false;
-  #gate: Promise<void> = Promise.resolve();
+  /** While the provider is being replaced, what new calls wait for. */
+  #gate: Promise<void> | undefined;
   #calls = 0;
   #idle: () => void = () => {};
 
@@ -169,7 +170,7 @@ export class Slot<S extends SlotName> {
     use: (provider: SlotProviders[S]) => T | Promise<T>,
     deadlineMs: number = this.#limits.callDeadlineMs,
   ): Promise<T> {
-    await this.#gate;
+    if (this.#gate) await this.#gate;
     const active = this.#active;
     if (!active) throw this.#emptyError();
     this.#calls++;
@@ -275,6 +276,7 @@ export class Slot<S extends SlotName> {
       else await this.#fail(error);
       throw error;
     } finally {
+      this.#gate = undefined;
       open();
     }
   }
