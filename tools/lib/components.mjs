@@ -3,11 +3,9 @@ import { delimiter, join } from 'node:path';
 
 /** What the tests and the default stack use beside Node.js: the Debian package, its commands, and what for. */
 export const components = [
-  {
-    package: 'util-linux',
-    commands: ['unshare', 'nsenter', 'mount', 'umount', 'setpriv'],
-    purpose: 'namespaces of zones',
-  },
+  { package: 'util-linux', commands: ['unshare', 'nsenter', 'setpriv'], purpose: 'namespaces of zones' },
+  { package: 'mount', commands: ['mount', 'umount'], purpose: 'file systems of zones, and a small disk for the log' },
+  { package: 'bsdutils', commands: ['script'], purpose: 'terminals in zones' },
   { package: 'iproute2', commands: ['ip'], purpose: 'network interfaces of zones' },
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
 ];
