@@ -60,6 +60,6 @@ describe('the state directory', () => {
     expect(at({ CLOUDOS_HOME: '/env' })).toBe('/env');
     const root = process.getuid?.() === 0;
     expect(at({ XDG_STATE_HOME: '/xdg', CLOUDOS_HOME: '' })).toBe(root ? '/var/lib/cloudos' : '/xdg/cloudos');
-    expect(at({ HOME: '/home/me' })).toBe(root ? '/var/lib/cloudos' : '/home/me/.local/state/cloudos');
+    expect(at({ HOME: '/users/me' })).toBe(root ? '/var/lib/cloudos' : '/users/me/.local/state/cloudos');
   });
 });

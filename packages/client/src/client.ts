@@ -14,7 +14,7 @@ import type {
   SwapRequest,
   SwapResult,
 } from '@cloudos/sdk';
-import { CloudosError } from '@cloudos/sdk';
+import { CloudosError, hasCode } from '@cloudos/sdk';
 import { fromCloudEvent } from './cloud-event.ts';
 import { EventStream, type EventStreamOptions } from './event-stream.ts';
 import { errorOfBody, HttpConnection, type HttpOptions } from './http.ts';
@@ -154,14 +154,20 @@ export class CloudosClient {
   }
 
   /** Runs a command in a guest. `kill` of the session ends it. */
-  exec(instance: string, request: ExecRequest, timeoutMs = commandTimeoutMs): Promise<ExecSession> {
+  async exec(instance: string, request: ExecRequest, timeoutMs = commandTimeoutMs): Promise<ExecSession> {
     const url = this.#http.socketUrl(`/v1/instances/${encodeURIComponent(instance)}/exec`, {
       command: request.command,
       env: Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`),
       workingDir: request.workingDir,
       ...(request.tty ? { tty: true, columns: request.tty.columns, rows: request.tty.rows } : {}),
     });
-    return openRemoteExec(webSocketOf(this.#webSocket), url, timeoutMs);
+    try {
+      return await openRemoteExec(webSocketOf(this.#webSocket), url, timeoutMs);
+    } catch (error) {
+      // A refused handshake has no reason that a browser would tell; a plain request finds it out.
+      if (hasCode(error, 'KERNEL_UNREACHABLE')) await this.status(5_000);
+      throw error;
+    }
   }
 
   /** Removes every workload and guest and stops the kernel. Resolves when that is done. */

@@ -42,10 +42,10 @@ export class ExecSocket {
     });
   }
 
-  async run(kernel: Kernel, instance: string, request: ExecRequest): Promise<void> {
+  async run(kernel: Kernel, instance: string, request: () => ExecRequest): Promise<void> {
     this.#socket.pause();
     try {
-      const session = await kernel.exec(instance, request);
+      const session = await kernel.exec(instance, request());
       if (this.#closed) return session.kill();
       this.#session = session;
       this.#status({ started: true });

@@ -1,6 +1,7 @@
-import { decodeExecFrame, encodeExecFrame } from '@cloudos/client';
+import { CloudosClient, decodeExecFrame, encodeExecFrame, type WebSocketConstructor } from '@cloudos/client';
 import type { ExecSession } from '@cloudos/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { type Bench, Listener, openBench, RawConnection, until } from './spec-kit.ts';
 
 describe('commands in a guest', () => {
@@ -64,9 +65,15 @@ describe('commands in a guest', () => {
     await expect(bench.client.exec('web-1', { command: ['missing'] })).rejects.toMatchObject({
       code: 'COMMAND_NOT_FOUND',
     });
-    const noCommand = new Listener(bench.socketUrl('/v1/instances/web-1/exec'));
-    await until('the handshake is refused', () => noCommand.refused !== undefined);
-    expect(JSON.parse(noCommand.refused?.body ?? '')).toMatchObject({ code: 'REQUEST_MALFORMED' });
+    await expect(bench.client.exec('web-1', { command: [] })).rejects.toMatchObject({
+      code: 'REQUEST_MALFORMED',
+      message: expect.stringContaining('command'),
+    });
+    const noSize = bench.client.exec('web-1', { command: ['env'], tty: { columns: 0, rows: 0 } });
+    await expect(noSize).rejects.toMatchObject({ code: 'REQUEST_MALFORMED' });
+    const options = { url: bench.gateway.url, token: 'wrong', webSocket: WebSocket as unknown as WebSocketConstructor };
+    const stranger = new CloudosClient(options).exec('web-1', { command: ['env'] });
+    await expect(stranger).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
   });
 
   it('ends the command when the client leaves', async () => {

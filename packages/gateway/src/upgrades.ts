@@ -99,7 +99,9 @@ export class Upgrades {
     }
     const instance = /^\/v1\/instances\/([^/]+)\/exec$/.exec(url.pathname)?.[1];
     if (instance === undefined) throw routeNotFound(`${method} (WebSocket)`, url.pathname);
-    const request = execRequestOf(parsed(execQuery, { command: [], ...queryOf(url.searchParams, ['command', 'env']) }));
+    // A client is not told why a handshake was refused: what is wrong with the query goes through the status channel.
+    const request = () =>
+      execRequestOf(parsed(execQuery, { command: [], ...queryOf(url.searchParams, ['command', 'env']) }));
     const id = decodeURIComponent(instance);
     return { kind: 'execs', serve: (socket) => void new ExecSocket(socket, bounds).run(kernel, id, request) };
   }

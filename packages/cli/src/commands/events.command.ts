@@ -106,8 +106,13 @@ class EventPrinter {
     this.#context = context;
     this.#form = form;
     this.#stack = stack;
-    const { colors } = context.terminal;
-    this.#table = eventTable({ colors, wide: form === 'wide', now: Date.now });
+    const { colors, interactive, columns } = context.terminal;
+    this.#table = eventTable({
+      colors,
+      wide: form === 'wide',
+      now: Date.now,
+      width: interactive ? columns : undefined,
+    });
   }
 
   print(event: RecordedEvent): void {

@@ -48,7 +48,7 @@ async function exec(context: CliContext, name: string, command: string[], option
     command,
     ...(options.env ? { env: Object.fromEntries(options.env.map(variable)) } : {}),
     ...(options.workdir === undefined ? {} : { workingDir: options.workdir }),
-    ...(wantsTty ? { tty: { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 } } : {}),
+    ...(wantsTty ? { tty: terminalSize() } : {}),
   });
   const printed = new Promise<void>((resolve) => {
     session.output.subscribe({
@@ -70,7 +70,10 @@ async function exec(context: CliContext, name: string, command: string[], option
 
 /** Passes input on, and with a terminal every key and every change of size. Returns how to stop. */
 function feed({ stdin, onInterrupt }: CliContext, session: ExecSession, tty: boolean): () => void {
-  const resized = () => session.resize(process.stdout.columns ?? 80, process.stdout.rows ?? 24);
+  const resized = () => {
+    const { columns, rows } = terminalSize();
+    session.resize(columns, rows);
+  };
   let written: Promise<void> = Promise.resolve();
   const onData = (chunk: Buffer) => {
     stdin.pause();
@@ -102,6 +105,11 @@ function feed({ stdin, onInterrupt }: CliContext, session: ExecSession, tty: boo
     restore();
     undo();
   };
+}
+
+/** Some terminals do not know their size and say 0. */
+function terminalSize(): { columns: number; rows: number } {
+  return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 };
 }
 
 function variable(pair: string): [string, string] {

@@ -64,6 +64,11 @@ describe('a table', () => {
     expect(row).toBe('<x FAKE ROW>   7   x FAKE ROWx FAKE ROW');
   });
 
+  it('cuts the last column where the terminal ends', () => {
+    const [, row] = new Table(columns, plain, 20).render([{ name: 'name-of-ten' }]);
+    expect(row).toBe('<name-of-ten>   7   n…');
+  });
+
   it('paints states by what they mean', () => {
     const paint = paintState(colorful);
     expect(paint('ready  ')).toBe(colorful.green('ready  '));

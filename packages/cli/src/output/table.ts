@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import type { Colors } from '../terminal.ts';
+import { cut } from './format.ts';
 
 export interface Column<Row> {
   readonly header: string;
@@ -15,11 +16,14 @@ const gap = '   ';
 export class Table<Row> {
   readonly #columns: readonly Column<Row>[];
   readonly #colors: Colors;
+  readonly #width: number;
   #widths: number[];
 
-  constructor(columns: readonly Column<Row>[], colors: Colors) {
+  /** @param width cuts the last column, so that no row is longer */
+  constructor(columns: readonly Column<Row>[], colors: Colors, width = Number.POSITIVE_INFINITY) {
     this.#columns = columns;
     this.#colors = colors;
+    this.#width = width;
     this.#widths = columns.map(({ header }) => header.length);
   }
 
@@ -36,10 +40,12 @@ export class Table<Row> {
 
   row(row: Row): string {
     this.#widen(row);
+    const before = this.#widths.slice(0, -1).reduce((sum, width) => sum + width + gap.length, 0);
     const cells = this.#columns.map((column, at) => {
+      const text = clean(column.value(row));
       const last = at === this.#columns.length - 1 && column.align !== 'right';
-      const text = last ? clean(column.value(row)) : pad(clean(column.value(row)), this.#widths[at] ?? 0, column.align);
-      return column.paint ? column.paint(text, row) : text;
+      const padded = last ? cut(text, this.#width - before) : pad(text, this.#widths[at] ?? 0, column.align);
+      return column.paint ? column.paint(padded, row) : padded;
     });
     return cells.join(gap).trimEnd();
   }

@@ -18,6 +18,8 @@ export interface TableOptions {
   readonly wide: boolean;
   /** Epoch milliseconds, for ages: asked for each row, because a watch goes on. */
   now(): number;
+  /** Of the terminal: rows of events are cut to it. */
+  readonly width?: number | undefined;
 }
 
 const good = new Set(['ready', 'active', 'complete', 'ok']);
@@ -154,7 +156,7 @@ export function pluginTable({ colors, wide }: TableOptions): Table<PluginView> {
   );
 }
 
-export function eventTable({ colors, wide, now }: TableOptions): Table<RecordedEvent> {
+export function eventTable({ colors, wide, now, width }: TableOptions): Table<RecordedEvent> {
   return new Table(
     pick<RecordedEvent>(wide, [
       { header: 'POSITION', value: ({ position }) => String(position), align: 'right', paint: colors.cyan },
@@ -167,6 +169,7 @@ export function eventTable({ colors, wide, now }: TableOptions): Table<RecordedE
       { header: '', value: detailsOf, paint: colors.dim },
     ]),
     colors,
+    width,
   );
 }
 

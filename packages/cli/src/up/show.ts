@@ -118,14 +118,9 @@ async function fetchPage(name: string, url: string): Promise<Answer> {
 async function showLastEvents(terminal: Terminal, client: CloudosClient): Promise<void> {
   const { events } = await client.eventsPage({ direction: 'backwards', limit: lastEvents });
   heading(terminal, 'Last events');
-  const table = eventTable({ colors: terminal.colors, wide: false, now: Date.now });
-  for (const line of table.render(events.reverse())) terminal.line(`  ${cut80(line, terminal)}`);
-}
-
-/** Long details are cut where a line would break; colours end with the line. */
-function cut80(line: string, { columns, interactive }: Terminal): string {
-  // Colour codes take no room on the screen, so only lines without them can be measured by length.
-  return interactive || line.length <= columns ? line : cut(line, Math.max(columns, 160));
+  const width = terminal.interactive ? terminal.columns - 2 : undefined;
+  const table = eventTable({ colors: terminal.colors, wide: false, now: Date.now, width });
+  for (const line of table.render(events.reverse())) terminal.line(`  ${line}`);
 }
 
 function showNextSteps(terminal: Terminal, view: ClusterView, workloads: readonly string[]): void {
