@@ -163,14 +163,17 @@ function readText(path: string): string | undefined {
   }
 }
 
+/** A logger may still write its last into the directory: for half a second at most. */
+const removal = { recursive: true, force: true, maxRetries: 10, retryDelay: 10 };
+
 /** Removes a tree, directories without permissions included (an overlay makes such a one, and guests may). */
 export async function removeTree(path: string): Promise<void> {
   try {
-    await rm(path, { recursive: true, force: true });
+    await rm(path, removal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
     await openUp(path);
-    await rm(path, { recursive: true, force: true });
+    await rm(path, removal);
   }
 }
 
