@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CloudosError } from '@cloudos/sdk';
 import type { Command } from 'commander';
@@ -27,8 +28,11 @@ export function addDown(program: Command, context: CliContext): void {
       if (running) {
         await running.client.down(say);
         await processEnd(running.pid);
-      } else if (existsSync(stateDir)) await downWithoutKernel(context, stateDir, stack, say);
-      else return terminal.line(`nothing has ever run with ${stateDir}`);
+      } else if (existsSync(stateDir)) {
+        await downWithoutKernel(context, stateDir, stack, say);
+        // Left by a kernel that was killed.
+        await rm(join(stateDir, 'endpoint.json'), { force: true });
+      } else return terminal.line(`nothing has ever run with ${stateDir}`);
       terminal.line(stepLine(terminal.colors, 'done', 'nothing is left', terminal.colors.green));
     });
 
