@@ -73,7 +73,9 @@ describe(`a kernel killed with SIGKILL at random moments (seed ${seed}: replay w
     'converges on real zones, and leaves nothing behind (needs root: run the tests as root)',
     async () => {
       const before = takeStock();
-      const kernel = new KernelProcess(stackOf({ name: 'local', host: 'host-linux', guests: ['guest-zones'] }));
+      const kernel = new KernelProcess(
+        stackOf({ name: 'local', host: '@cloudos/host-linux', guests: ['@cloudos/guest-zones'] }),
+      );
       running.push(kernel);
       const final = ['w0', 'w1'].map((name) => deployment(name, 3, { command: ['sleep', '1000'] }));
       const client = await killAtRandom(kernel, 6, 4, [...final, deployment('w2', 0)]);

@@ -12,7 +12,9 @@ const request = (instance: string) =>
 const joined = event('NodeJoined', { node: 'n1', capacity: requests, attributes: {}, runtimes: [] });
 
 async function runner(log: ReturnType<typeof withSchemas>, generation: number) {
-  const policy = (await toyResources.create(await pluginContext(), {})) as Policy;
+  const context = await pluginContext();
+  const policy = (await toyResources.create(context, {})) as Policy;
+  await context.scope.close();
   const failures: unknown[] = [];
   const run = new PolicyRunner({
     policy,

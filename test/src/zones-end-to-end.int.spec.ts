@@ -13,8 +13,8 @@ const stack = {
   log: 'log-lmdb',
   resources: 'resources-borg',
   orchestrator: { plugin: 'orchestrator-kubernetes', config: { restartBackoffMs: { initial: 500 } } },
-  ingress: 'ingress-proxy',
-  nodes: [{ name: 'local', host: 'host-linux', guests: ['guest-zones'] }],
+  ingress: '@cloudos/ingress-proxy',
+  nodes: [{ name: 'local', host: '@cloudos/host-linux', guests: ['@cloudos/guest-zones'] }],
 };
 
 describe.skipIf(!isRoot)('a stack of real zones (needs root: run the tests as root)', () => {

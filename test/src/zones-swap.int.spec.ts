@@ -9,8 +9,8 @@ const stack = {
   log: 'log-lmdb',
   resources: 'resources-borg',
   orchestrator: 'orchestrator-kubernetes',
-  ingress: 'ingress-proxy',
-  nodes: [{ name: 'local', host: 'host-linux', guests: ['guest-zones'] }],
+  ingress: '@cloudos/ingress-proxy',
+  nodes: [{ name: 'local', host: '@cloudos/host-linux', guests: ['@cloudos/guest-zones'] }],
 };
 
 describe.skipIf(!isRoot)('swaps under load on real zones (needs root: run the tests as root)', () => {

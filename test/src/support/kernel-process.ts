@@ -1,14 +1,17 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { CloudosClient } from '@cloudos/client';
 import type { InstanceView } from '@cloudos/sdk';
 import { WebSocket } from 'ws';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-const cli = path.join(root, 'packages/cli/bin/cloudos.mjs');
+const { resolve: find } = createRequire(import.meta.url);
+const cli = path.join(path.dirname(find('@cloudos/cli/package.json')), 'bin/cloudos.mjs');
+
+/** Commands that take a stack file. */
+const withStack = new Set(['up', 'down', 'log', 'doctor']);
 
 /** How a command of the CLI ended. */
 export interface Outcome {
@@ -66,9 +69,16 @@ export class KernelProcess {
   }
 
   client(): CloudosClient {
-    const { url } = JSON.parse(readFileSync(path.join(this.stateDir, 'endpoint.json'), 'utf8')) as { url: string };
-    const token = readFileSync(path.join(this.stateDir, 'token'), 'utf8').trim();
-    return new CloudosClient({ url, token, webSocket: WebSocket as never });
+    return new CloudosClient({ url: this.endpoint(), token: this.token(), webSocket: WebSocket as never });
+  }
+
+  /** URL of the gateway. */
+  endpoint(): string {
+    return (JSON.parse(readFileSync(path.join(this.stateDir, 'endpoint.json'), 'utf8')) as { url: string }).url;
+  }
+
+  token(): string {
+    return readFileSync(path.join(this.stateDir, 'token'), 'utf8').trim();
   }
 
   /** Sends the signal and waits for the end. */
@@ -81,18 +91,26 @@ export class KernelProcess {
   }
 
   /** Runs a command of the CLI against this state directory. */
-  run(...args: readonly string[]): Promise<Outcome> {
-    const where =
-      args[0] === 'up' || args[0] === 'down' || args[0] === 'log' || args[0] === 'doctor'
-        ? this.#where()
-        : this.#where().slice(2);
-    const [command = '', ...rest] = args;
-    const separator = rest.indexOf('--');
-    const before = separator < 0 ? rest : rest.slice(0, separator);
-    const after = separator < 0 ? [] : rest.slice(separator);
+  run(command: string, ...args: readonly string[]): Promise<Outcome> {
+    const where = withStack.has(command) ? this.#where() : this.#where().slice(2);
+    const separator = args.indexOf('--');
+    const options = separator < 0 ? args : args.slice(0, separator);
+    return this.cli(command, ...options, ...where, ...args.slice(options.length));
+  }
+
+  /** What {@link run} would run. */
+  commandLine(command: string): [string, ...string[]] {
+    return [process.execPath, cli, command, ...(withStack.has(command) ? this.#where() : this.#where().slice(2))];
+  }
+
+  /** The shortest command line that shows whether the CLI can run at all. */
+  static readonly help: readonly [string, ...string[]] = [process.execPath, cli, '--help'];
+
+  /** Runs the CLI with just these arguments. */
+  cli(...args: readonly string[]): Promise<Outcome> {
     return new Promise((resolve) => {
       const options = { timeout: 120_000, maxBuffer: 64 * 2 ** 20, env: { ...process.env, NO_COLOR: '1' } };
-      execFile(process.execPath, [cli, command, ...before, ...where, ...after], options, (error, stdout, stderr) => {
+      execFile(process.execPath, [cli, ...args], options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
         resolve({ code, stdout, stderr });
       });
