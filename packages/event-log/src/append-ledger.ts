@@ -77,7 +77,7 @@ export class AppendLedger {
       const event = events[index]!;
       if (event.revision === 0) this.#heads.delete(event.stream);
       else this.#heads.set(event.stream, event.revision - 1);
-      this.#ids.remove(event.id);
+      this.#ids.removeLast();
     }
   }
 

@@ -14,13 +14,13 @@ describe('IdWindow', () => {
     expect(window.find(newId(), 'a')).toBe('absent');
   });
 
-  it('holds at most twice its size', () => {
+  it('holds no more than its size', () => {
     const window = new IdWindow(4);
     const ids = Array.from({ length: 100 }, () => newId());
     for (const [position, id] of ids.entries()) window.add(id, 'a', position, position);
     const held = ids.filter((id) => typeof window.find(id, 'a') === 'number');
     expect(held.length).toBeGreaterThanOrEqual(4);
-    expect(held.length).toBeLessThanOrEqual(8);
+    expect(held.length).toBeLessThanOrEqual(4);
     expect(held).toEqual(ids.slice(-held.length));
   });
 
@@ -44,7 +44,20 @@ describe('IdWindow', () => {
     const window = new IdWindow(4);
     const id = newId();
     window.add(id, 'a', 0, 0);
-    window.remove(id);
+    expect(window.find(id, 'a')).toBe(0);
+    window.removeLast();
     expect(window.find(id, 'a')).toBe('absent');
+  });
+
+  it('does not answer from a place that an event taken back had overwritten', () => {
+    const window = new IdWindow(4);
+    const ids = Array.from({ length: 5 }, () => newId());
+    for (const [position, id] of ids.entries()) window.add(id, 'a', position, position);
+    expect(window.find(ids[4]!, 'a')).toBe(4);
+    window.removeLast();
+    expect(window.find(ids[0]!, 'a')).toBe('unknown');
+    expect(window.find(ids[4]!, 'a')).toBe('absent');
+    window.add(ids[4]!, 'b', 0, 4);
+    expect(window.find(ids[4]!, 'b')).toBe(4);
   });
 });

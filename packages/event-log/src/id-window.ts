@@ -1,5 +1,5 @@
-/** How many recent ids a log remembers at least; it remembers at most twice as many. */
-export const idWindowMin = 65_536;
+/** How many recent ids a log remembers. */
+export const idWindowMin = 131_072;
 
 /**
  * What the window knows of an id in a stream: the position of its event, that there is none, or nothing for certain
@@ -28,40 +28,59 @@ export const nothingForgotten: ForgottenIds = { greatest: '', others: false };
 export class IdWindow {
   readonly #size: number;
   readonly #mask: number;
+  readonly #ids: string[];
   readonly #streams: string[];
   readonly #revisions: number[];
-  #young = new Map<string, number>();
-  #old = new Map<string, number>();
-  #youngIds: MutableIds = { greatest: '', others: false };
-  #oldIds: MutableIds = { greatest: '', others: false };
-  #forgotten: ForgottenIds;
+  /** Position by id; made only when somebody asks, and only of what came since the last time. */
+  readonly #positions = new Map<string, number>();
+  #indexedTo: number;
+  #last: number;
+  /** First position that was added. */
+  #first = -1;
+  /** What lies before was overwritten, even if what overwrote it was taken back. */
+  #floor = 0;
+  readonly #forgotten: MutableIds;
 
   /** @param size a power of two */
   constructor(size: number = idWindowMin, forgotten: ForgottenIds = nothingForgotten) {
     this.#size = size;
-    this.#mask = size * 2 - 1;
-    this.#streams = new Array<string>(size * 2);
-    this.#revisions = new Array<number>(size * 2);
-    this.#forgotten = forgotten;
+    this.#mask = size - 1;
+    this.#ids = [];
+    this.#streams = [];
+    this.#revisions = [];
+    this.#indexedTo = -1;
+    this.#last = -1;
+    this.#forgotten = { ...forgotten };
   }
 
   /** Remembers an event that was appended. Positions must come one after another. */
   add(id: string, stream: string, revision: number, position: number): void {
-    if (this.#young.size >= this.#size) this.#forgetOld();
-    this.#young.set(id, position);
-    this.#streams[position & this.#mask] = stream;
-    this.#revisions[position & this.#mask] = revision;
-    noteId(this.#youngIds, id);
+    const slot = position & this.#mask;
+    if (this.#first < 0) {
+      this.#first = position;
+      this.#indexedTo = position - 1;
+    } else if (position - this.#first >= this.#size) noteId(this.#forgotten, this.#ids[slot]!);
+    this.#ids[slot] = id;
+    this.#streams[slot] = stream;
+    this.#revisions[slot] = revision;
+    this.#last = position;
   }
 
-  /** Takes back an event that came to nothing. */
-  remove(id: string): void {
-    if (!this.#young.delete(id)) this.#old.delete(id);
+  /** Takes back the last event that was added: it came to nothing. */
+  removeLast(): void {
+    const id = this.#ids[this.#last & this.#mask]!;
+    if (this.#positions.get(id) === this.#last) this.#positions.delete(id);
+    this.#floor = Math.max(this.#floor, this.#last - this.#size + 1);
+    this.#last--;
+    this.#indexedTo = Math.min(this.#indexedTo, this.#last);
   }
 
   find(id: string, stream: string): IdAnswer {
-    const position = this.#young.get(id) ?? this.#old.get(id);
-    if (position !== undefined) return this.#streams[position & this.#mask] === stream ? position : 'unknown';
+    this.#index();
+    const position = this.#positions.get(id);
+    if (position !== undefined && position >= Math.max(this.#floor, this.#last - this.#size + 1)) {
+      return this.#streams[position & this.#mask] === stream ? position : 'unknown';
+    }
     return isForgotten(this.#forgotten, id) ? 'unknown' : 'absent';
   }
 
@@ -70,12 +89,17 @@ export class IdWindow {
     return this.#revisions[position & this.#mask] ?? -1;
   }
 
-  #forgetOld(): void {
-    this.#forgotten = mergeIds(this.#forgotten, this.#oldIds);
-    this.#old = this.#young;
-    this.#oldIds = this.#youngIds;
-    this.#young = new Map();
-    this.#youngIds = { greatest: '', others: false };
+  #index(): void {
+    if (this.#indexedTo >= this.#last) return;
+    let from = Math.max(this.#indexedTo + 1, this.#last - this.#size + 1, this.#first, this.#floor);
+    if (this.#positions.size > this.#size) {
+      this.#positions.clear();
+      from = Math.max(this.#last - this.#size + 1, this.#first, this.#floor);
+    }
+    for (let position = from; position <= this.#last; position++) {
+      this.#positions.set(this.#ids[position & this.#mask]!, position);
+    }
+    this.#indexedTo = this.#last;
   }
 }
 

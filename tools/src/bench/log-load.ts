@@ -50,9 +50,6 @@ export const eventPool: readonly NewEvent[] = Array.from({ length: 4096 }, (_, n
   },
 }));
 
-/** The same as bytes, for a file that knows nothing of events. */
-export const recordPool: readonly Buffer[] = eventPool.map((event) => Buffer.from(JSON.stringify(event)));
-
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;

@@ -1,8 +1,9 @@
 import { closeSync, fdatasync, fsyncSync, openSync, write, writeSync } from 'node:fs';
+import type { NewEvent } from '@cloudos/sdk';
 
 /**
- * The bound of a durable append: records copied into a preallocated file, one write and one fdatasync at a time, what
- * comes meanwhile gathers for the next. No index, no checksum, no reader.
+ * The bound of a durable append: events as JSON lines in a preallocated file, one write and one fdatasync at a time,
+ * what comes meanwhile gathers for the next. No index, no revisions, no ids, no checksum, no reader.
  */
 export class RawFile {
   readonly #fd: number;
@@ -21,9 +22,10 @@ export class RawFile {
     fsyncSync(this.#fd);
   }
 
-  append(record: Buffer): Promise<void> {
+  append(stream: string, event: NewEvent): Promise<void> {
     return new Promise((resolve) => {
-      this.#filled += record.copy(this.#buffers[0]!, this.#filled);
+      const line = `${JSON.stringify({ stream, ...event })}\n`;
+      this.#filled += this.#buffers[0]!.write(line, this.#filled);
       this.#waiting.push(resolve);
       if (!this.#busy) {
         this.#busy = true;

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { type Projection, project } from '@cloudos/event-log';
 import { LmdbEventLog } from '@cloudos/log-lmdb';
 import type { Bench, BenchOptions } from './bench.ts';
-import { closedLoop, eventPool, type Load, median, recordPool, streamCount, streams } from './log-load.ts';
+import { closedLoop, eventPool, type Load, median, streamCount, streams } from './log-load.ts';
 import { RawFile } from './log-raw-file.ts';
 
 const bench: Bench = {
@@ -21,7 +21,7 @@ async function appendRows({ quick, workDir, report, progress }: BenchOptions): P
   const durationMs = quick ? 500 : 2000;
   const raw = new RawFile(join(workDir, 'raw'), 128 << 20);
   const log = await LmdbEventLog.open({ directory: join(workDir, 'log') });
-  const appendRaw = (n: number) => raw.append(recordPool[n % recordPool.length]!);
+  const appendRaw = (n: number) => raw.append(streams[n % streamCount]!, eventPool[n % eventPool.length]!);
   const appendLog = (n: number) => log.append(streams[n % streamCount]!, [eventPool[n % eventPool.length]!], 'any');
   const results = new Map<number, { log: Load[]; raw: Load[] }>();
   progress('log.append: warming up');
