@@ -72,6 +72,12 @@ export function inWords({ type, data }: SharedEvent): string {
       return `${data.kind} ${data.workload} wanted with ${data.replicas} replicas, revision ${data.revision}`;
     case 'RolloutAdvanced':
       return `rollout of revision ${data.revision} ${data.phase}: ${data.updated} updated, ${data.ready} ready of ${data.wanted}${data.message ? ` (${data.message})` : ''}`;
+    case 'WorkloadRemoved':
+      return `${data.workload} not wanted any more`;
+    case 'ServiceDeclared':
+      return `service ${data.service} wanted at port ${data.ports.map(({ port }) => port).join(', ')}`;
+    case 'ServiceRemoved':
+      return `service ${data.service} not wanted any more`;
     case 'ServiceEndpointsChanged':
       return `served by ${data.endpoints.map(({ instance }) => instance).join(', ') || 'nobody'}`;
     case 'NodeJoined':

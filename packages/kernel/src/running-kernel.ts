@@ -209,7 +209,12 @@ export class RunningKernel implements Kernel {
     await new Promise<void>((resolve, reject) => {
       const check = () => {
         const count = left().length;
-        if (count !== told) onProgress(count === 0 ? 'every instance is gone' : `${count} instances are being stopped`);
+        if (count !== told)
+          onProgress(
+            count === 0
+              ? 'every instance is gone'
+              : `${count} ${count === 1 ? 'instance is' : 'instances are'} being stopped`,
+          );
         told = count;
         if (count > 0) return;
         deadline.abort();

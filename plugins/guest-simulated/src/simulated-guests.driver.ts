@@ -318,9 +318,9 @@ export class SimulatedGuests implements GuestDriver {
   }
 }
 
-/** An address of the simulated network (10.0.0.0/8), never a real one. */
+/** A loopback address of its own: nothing listens there, and whoever dials it all the same stays on this machine. */
 function addressOf(pid: number): string {
-  return `10.${(pid >>> 16) & 0xff}.${(pid >>> 8) & 0xff}.${pid & 0xff}`;
+  return `127.${(pid >>> 16) & 0xff}.${(pid >>> 8) & 0xff}.${pid & 0xff}`;
 }
 
 /** A number in [0, 1) from a text and a seed: FNV-1a, then the finalizer of MurmurHash3. */

@@ -8,7 +8,7 @@ import type { InstanceView } from '@cloudos/sdk';
 import { WebSocket } from 'ws';
 
 const { resolve: find } = createRequire(import.meta.url);
-const cli = path.join(path.dirname(find('@cloudos/cli/package.json')), 'bin/cloudos.mjs');
+const cli = path.join(path.dirname(find('@cloudos/cli')), '../bin/cloudos.mjs');
 
 /** Commands that take a stack file. */
 const withStack = new Set(['up', 'down', 'log', 'doctor']);
