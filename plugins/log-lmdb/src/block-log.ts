@@ -93,10 +93,11 @@ export class BlockLog {
     }
   }
 
-  read(range: StreamRange | GlobalRange, head: number): AsyncIterable<readonly RecordedEvent[]> {
+  /** @param revision of the last event that may be read, for the range of a stream */
+  read(range: StreamRange | GlobalRange, head: number, revision: number): AsyncIterable<readonly RecordedEvent[]> {
     this.assertOpen();
     if (!isStreamRange(range)) return this.#readAll(range, head);
-    return this.#readStream(range, this.ledger.revision(range.stream), head);
+    return this.#readStream(range, revision, head);
   }
 
   /** The events of a block. @throws CloudosError LOG_CORRUPT */

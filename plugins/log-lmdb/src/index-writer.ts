@@ -1,3 +1,4 @@
+import type { ForgottenIds } from '@cloudos/event-log';
 import type { EncodedBlock } from './block.codec.ts';
 import type { BlockLog } from './block-log.ts';
 import { withChecksum } from './checked-row.ts';
@@ -24,7 +25,8 @@ export class IndexWriter {
   #putting = 0;
   /** The position up to which the current round indexes. */
   #upTo = -1;
-  #headsPut = false;
+  /** The position of the heads that the running transaction writes, -1 for none. */
+  #headsPut = -1;
 
   constructor(log: BlockLog, kick: () => void) {
     this.#log = log;
@@ -48,8 +50,12 @@ export class IndexWriter {
     }, indexDelayMs).unref();
   }
 
-  /** Adds the next rows to the transaction that is being put together. */
-  put(rowsMax: number = indexRowsPerCommit): Promise<boolean> | undefined {
+  /**
+   * Adds the next rows to the transaction that is being put together.
+   * @param position where the log ends with that transaction: the ledger has its revisions already
+   * @param ids all ids up to there
+   */
+  put(position: number, ids: ForgottenIds, rowsMax: number = indexRowsPerCommit): Promise<boolean> | undefined {
     if (!this.wanted) return undefined;
     const { postings, rows, head } = this.#log;
     if (!postings.writing) {
@@ -68,7 +74,7 @@ export class IndexWriter {
       const watermark = Buffer.alloc(8);
       watermark.writeDoubleLE(this.#upTo);
       put = rows.put(metaKeys.watermark, withChecksum(watermark));
-      if (this.#headsDue()) put = this.#putHeads();
+      if (this.#headsDue()) put = this.#putHeads(position, ids);
     }
     return put;
   }
@@ -77,8 +83,8 @@ export class IndexWriter {
   flushed(): void {
     this.#written += this.#putting;
     this.#putting = 0;
-    if (this.#headsPut) this.#log.headsSavedTo = this.#log.head;
-    this.#headsPut = false;
+    if (this.#headsPut >= 0) this.#log.headsSavedTo = this.#headsPut;
+    this.#headsPut = -1;
     if (this.#log.postings.writing && this.#written === this.#log.postings.flushingStreams) {
       this.#log.postings.written();
       this.#written = 0;
@@ -88,7 +94,7 @@ export class IndexWriter {
   /** The transaction came to nothing: the same rows are due again. */
   failed(): void {
     this.#putting = 0;
-    this.#headsPut = false;
+    this.#headsPut = -1;
   }
 
   /** Writes all that is left, and the heads. */
@@ -97,10 +103,10 @@ export class IndexWriter {
     const { postings, rows, head } = this.#log;
     while (postings.writing || postings.pending > 0) {
       this.#due = true;
-      await this.put(Number.MAX_SAFE_INTEGER);
+      await this.put(head, this.#log.ids, Number.MAX_SAFE_INTEGER);
       this.flushed();
     }
-    if (this.#log.headsSavedTo < head) await this.#putHeads();
+    if (this.#log.headsSavedTo < head) await this.#putHeads(head, this.#log.ids);
     await rows.flushed;
   }
 
@@ -109,9 +115,9 @@ export class IndexWriter {
     return head - headsSavedTo >= Math.max(headsEveryEvents, ledger.streams * 2);
   }
 
-  #putHeads(): Promise<boolean> {
-    const { rows, head, ids, ledger } = this.#log;
-    this.#headsPut = true;
-    return rows.put(metaKeys.heads, encodeHeads(head, ids, ledger.heads()));
+  #putHeads(position: number, ids: ForgottenIds): Promise<boolean> {
+    const { rows, ledger } = this.#log;
+    this.#headsPut = position;
+    return rows.put(metaKeys.heads, encodeHeads(position, ids, ledger.heads()));
   }
 }

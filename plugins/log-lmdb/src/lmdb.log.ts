@@ -96,6 +96,8 @@ export class LmdbEventLog implements LogProvider {
   readonly #directory: string;
   readonly #onFailure: (error: CloudosError) => void;
   readonly #tail: LogTail;
+  /** Events that have their place and are not on disk yet. */
+  #unflushed: readonly RecordedEvent[] = [];
   #queue: Request[] = [];
   #queuedEvents = 0;
   #inFlight = 0;
@@ -152,7 +154,8 @@ export class LmdbEventLog implements LogProvider {
   }
 
   read(range: StreamRange | GlobalRange): AsyncIterable<readonly RecordedEvent[]> {
-    return this.#log.read(range, this.#log.head);
+    const head = this.#log.head;
+    return this.#log.read(range, head, 'stream' in range ? this.#durableRevision(range.stream) : -1);
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {
@@ -165,7 +168,7 @@ export class LmdbEventLog implements LogProvider {
 
   async revision(stream: string): Promise<number> {
     this.#assertOpen();
-    return this.#log.ledger.revision(stream);
+    return this.#durableRevision(stream);
   }
 
   verify(onProgress?: (positions: number) => void): Promise<LogReport> {
@@ -223,6 +226,7 @@ export class LmdbEventLog implements LogProvider {
   /** Gives the waiting appends their places, in order, as far as one commit takes them. */
   async #gather(): Promise<Commit> {
     const events: RecordedEvent[] = [];
+    this.#unflushed = events;
     const requests: Request[] = [];
     const outcomes: Outcome[] = [];
     const now = this.#clock.now();
@@ -294,7 +298,7 @@ export class LmdbEventLog implements LogProvider {
     if (blocks.length > 0 && !this.#space.fits(bytes * 2)) return this.#undo(commit, this.#full());
     const structures = this.#log.unsavedStructures;
     try {
-      const written = this.#put(blocks, structures);
+      const written = this.#put(commit, blocks, structures, ids);
       if (!written) return commit.outcomes;
       await written;
     } catch (error) {
@@ -306,18 +310,25 @@ export class LmdbEventLog implements LogProvider {
     return commit.outcomes;
   }
 
-  #put(blocks: readonly EncodedBlock[], structures: Buffer | undefined): Promise<unknown> | undefined {
+  #put(
+    { events }: Commit,
+    blocks: readonly EncodedBlock[],
+    structures: Buffer | undefined,
+    ids: ForgottenIds,
+  ): Promise<unknown> | undefined {
     const { rows } = this.#log;
     let committed: Promise<boolean> | undefined;
     if (structures) committed = rows.put(metaKeys.structures, withChecksum(structures));
     for (const block of blocks) committed = rows.put(blockKey(block.first), block.value);
-    committed = this.#index.put() ?? committed;
+    const end = events[events.length - 1]?.position ?? this.#log.head;
+    committed = this.#index.put(end, ids) ?? committed;
     return committed && Promise.all([committed, rows.flushed]);
   }
 
   #done(commit: Commit, blocks: readonly EncodedBlock[], ids: ForgottenIds): void {
     if (blocks.length === 0) return;
     this.#log.head = commit.events[commit.events.length - 1]!.position;
+    this.#unflushed = [];
     this.#log.ids = ids;
     for (const block of blocks) this.#index.add(block);
     this.#acknowledged.write(this.#log.head);
@@ -327,6 +338,7 @@ export class LmdbEventLog implements LogProvider {
   /** Takes back what a failed commit did in memory. Duplicates may rest on what it wrote: they fail with it. */
   #undo(commit: Commit, error: CloudosError): readonly Outcome[] {
     this.#log.ledger.removeLast(commit.events);
+    this.#unflushed = [];
     this.#index.failed();
     return commit.outcomes.map((outcome) => ('error' in outcome ? outcome : { request: outcome.request, error }));
   }
@@ -334,6 +346,7 @@ export class LmdbEventLog implements LogProvider {
   /** Some event cannot be encoded or is too large: refuses the appends with such, and puts the others back in line. */
   #refuseUnstorable(commit: Commit): readonly Outcome[] {
     this.#log.ledger.removeLast(commit.events);
+    this.#unflushed = [];
     this.#inFlight -= commit.events.length;
     const refused: Outcome[] = [];
     const again: Request[] = [];
@@ -364,6 +377,13 @@ export class LmdbEventLog implements LogProvider {
       this.#onFailure(failure);
     }
     return failure;
+  }
+
+  /** The ledger counts what is being committed as well. */
+  #durableRevision(stream: string): number {
+    let revision = this.#log.ledger.revision(stream);
+    for (const event of this.#unflushed) if (event.stream === stream) revision--;
+    return revision;
   }
 
   #assertRoom(events: number): void {

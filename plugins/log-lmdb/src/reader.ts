@@ -67,7 +67,7 @@ class LmdbLogReader implements LogReader {
 
   read(range: StreamRange | GlobalRange): AsyncIterable<readonly RecordedEvent[]> {
     const head = this.head();
-    return this.#log.read(range, head);
+    return this.#log.read(range, head, 'stream' in range ? this.#log.ledger.revision(range.stream) : -1);
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {

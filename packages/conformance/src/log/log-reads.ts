@@ -1,6 +1,6 @@
 import { type LogProvider, readBatchMax } from '@cloudos/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LogHarness, numbered, numbersOf, readAll } from './log-harness.ts';
+import { LogHarness, numbered, numbersOf, readAll, turns } from './log-harness.ts';
 
 const total = 10_000;
 const all = Array.from({ length: total }, (_, n) => n);
@@ -95,6 +95,23 @@ export function logReads<Config>(shared: LogHarness<Config>): void {
       for await (const batch of range) seen.push(...numbersOf(batch));
       for await (const batch of ofStream) seen.push(...numbersOf(batch));
       expect(seen).toEqual([0, 0]);
+    });
+
+    it('reads streams while they are appended to, and never what is not acknowledged yet by its own head', async () => {
+      const { log: busy } = await harness.open();
+      const appends: Promise<unknown>[] = [];
+      for (let round = 0; round < 50; round++) {
+        for (let n = 0; n < 10; n++) appends.push(busy.append(`s-${n % 2}`, [numbered(round)], 'any'));
+        await turns(1);
+        const revision = await busy.revision('s-1');
+        const head = busy.head();
+        const events = await readAll(busy, { stream: 's-1' });
+        expect(events.map((event) => event.revision)).toEqual(events.map((_, index) => index));
+        expect(events.length).toBeGreaterThan(revision);
+        expect(events.filter((event) => event.position <= head)).toHaveLength(revision + 1);
+      }
+      await Promise.all(appends);
+      expect(await busy.revision('s-1')).toBe(249);
     });
   });
 }
