@@ -102,7 +102,13 @@ export class BlockLog {
 
   /** The events of a block. @throws CloudosError LOG_CORRUPT */
   blockEvents(first: number): RecordedEvent[] {
-    const { block, header } = this.#header(first);
+    const block = this.rows.getBinaryFast(blockKey(first));
+    if (!block) throw corrupt(first, 'the block that begins there is missing');
+    return this.#decode(block, first);
+  }
+
+  #decode(block: Buffer, first: number): RecordedEvent[] {
+    const header = this.#headerOf(block, first);
     try {
       return this.codec.events(block, header);
     } catch (error) {
@@ -216,7 +222,9 @@ export class BlockLog {
 
   /** The events of the block that holds a position. */
   #eventsAround(position: number): RecordedEvent[] {
-    const start = this.rows.getBinaryFast(blockKey(position)) ? position : floorBlock(this.rows, position);
+    const block = this.rows.getBinaryFast(blockKey(position));
+    if (block) return this.#decode(block, position);
+    const start = floorBlock(this.rows, position);
     if (start === undefined) throw corrupt(position, 'the block that holds it is missing');
     const events = this.blockEvents(start);
     if (start + events.length <= position) throw corrupt(position, 'the block that holds it is missing');
