@@ -14,13 +14,14 @@ const nodes = [{ name: 'n', host: 'host-simulated', guests: ['guest-simulated'] 
 const asNobody = ordinaryUser();
 function ordinaryUser() {
   const drop = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+  const env = { ...process.env, HOME: '/nonexistent', NO_COLOR: '1', FORCE_COLOR: '0' };
   const run = (file: string, ...args: string[]) =>
     process.getuid?.() === 0
       ? spawnSync('setpriv', [...drop, file, ...args], {
           encoding: 'utf8',
           env: { ...process.env, HOME: '/nonexistent' },
         })
-      : spawnSync(file, args, { encoding: 'utf8' });
+      : spawnSync(file, args, { encoding: 'utf8', env });
   return run(...KernelProcess.help).status === 0 ? run : undefined;
 }
 

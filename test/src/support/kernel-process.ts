@@ -109,7 +109,11 @@ export class KernelProcess {
   /** Runs the CLI with just these arguments. */
   cli(...args: readonly string[]): Promise<Outcome> {
     return new Promise((resolve) => {
-      const options = { timeout: 120_000, maxBuffer: 64 * 2 ** 20, env: { ...process.env, NO_COLOR: '1' } };
+      const options = {
+        timeout: 120_000,
+        maxBuffer: 64 * 2 ** 20,
+        env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+      };
       execFile(process.execPath, [cli, ...args], options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
         resolve({ code, stdout, stderr });
