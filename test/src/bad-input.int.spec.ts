@@ -15,13 +15,10 @@ const asNobody = ordinaryUser();
 function ordinaryUser() {
   const drop = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
   const env = { ...process.env, HOME: '/nonexistent', NO_COLOR: '1', FORCE_COLOR: '0' };
-  const run = (file: string, ...args: string[]) =>
-    process.getuid?.() === 0
-      ? spawnSync('setpriv', [...drop, file, ...args], {
-          encoding: 'utf8',
-          env: { ...process.env, HOME: '/nonexistent' },
-        })
-      : spawnSync(file, args, { encoding: 'utf8', env });
+  const run = (...command: string[]) => {
+    const [file = '', ...args] = process.getuid?.() === 0 ? ['setpriv', ...drop, ...command] : command;
+    return spawnSync(file, args, { encoding: 'utf8', env });
+  };
   return run(...KernelProcess.help).status === 0 ? run : undefined;
 }
 
