@@ -13,7 +13,7 @@ import {
   type PluginDefinition,
 } from '@cloudos/sdk';
 import { firstValueFrom } from 'rxjs';
-import { expect } from 'vitest';
+import { expect, type TestContext, test } from 'vitest';
 import { type PluginContextOptions, pluginContext, type TestPluginContext } from '../plugin-context.ts';
 import type { GuestCommands, GuestProgram, GuestPrograms } from './guest-programs.ts';
 
@@ -229,4 +229,11 @@ export async function expectCode(call: Promise<unknown>, ...codes: string[]): Pr
     (error: unknown) => (error as { code?: string }).code ?? String(error),
   );
   expect(codes).toContain(code);
+}
+
+/** A test that applies or does not: one that does not is not there, so that a skip always means a lack of the machine. */
+export function testWhen(applies: boolean | undefined) {
+  return (name: string, run: (context: TestContext) => void | Promise<void>): void => {
+    if (applies) test(name, run);
+  };
 }

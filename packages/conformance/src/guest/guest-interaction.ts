@@ -1,6 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
-import { expectCode } from './guest-harness.ts';
+import { expectCode, testWhen } from './guest-harness.ts';
 
 const unsupported = ['GUEST_UNSUPPORTED'];
 
@@ -12,7 +12,7 @@ export function interactionTests(suite: GuestSuite): void {
   const { harness, programs, supports } = suite;
 
   describe('stats', () => {
-    test.runIf(supports.stats)('say what a running guest uses', async () => {
+    testWhen(supports.stats)('say what a running guest uses', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const stats = await harness().driver.stats(instance);
       expect(stats.pids ?? 1).toBeGreaterThan(0);
@@ -20,14 +20,14 @@ export function interactionTests(suite: GuestSuite): void {
       expect(stats.cpuNanos ?? 0).toBeGreaterThanOrEqual(0);
       expect(Object.keys(stats).length).toBeGreaterThan(0);
     });
-    test.skipIf(supports.stats)('are refused', async () => {
+    testWhen(!supports.stats)('are refused', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       await expectCode(harness().driver.stats(instance), ...unsupported);
     });
   });
 
   describe('pause and resume', () => {
-    test.runIf(supports.pause)('a paused guest stands still and goes on', async (context) => {
+    testWhen(supports.pause)('a paused guest stands still and goes on', async (context) => {
       const { driver } = harness();
       context.skip(!(await harness().offers('pause')), 'the fingerprint says that this node cannot pause guests');
       const { instance, pid } = await harness().run(programs.sleepForever());
@@ -38,18 +38,18 @@ export function interactionTests(suite: GuestSuite): void {
       await driver.pause?.(instance);
       expect(await driver.stop(instance, 2_000)).toMatchObject({ reason: 'stopped' });
     });
-    test.skipIf(supports.pause)('are absent', () => {
+    testWhen(!supports.pause)('are absent', () => {
       expect(harness().driver.pause).toBeUndefined();
       expect(harness().driver.resume).toBeUndefined();
     });
   });
 
-  test.skipIf(supports.snapshot)('snapshot and restore are absent', () => {
+  testWhen(!supports.snapshot)('snapshot and restore are absent', () => {
     expect(harness().driver.snapshot).toBeUndefined();
     expect(harness().driver.restore).toBeUndefined();
   });
 
-  test.runIf(supports.network)('a guest answers at its address', async () => {
+  testWhen(supports.network)('a guest answers at its address', async () => {
     const bodies = ['one', 'two'];
     const guests = await Promise.all(
       bodies.map((body) => harness().run(programs.httpServer(80, body), { ports: [{ port: 80, protocol: 'tcp' }] })),
@@ -74,7 +74,7 @@ async function answerOf(url: string): Promise<string | undefined> {
 }
 
 function contextTests({ harness, programs, supports }: GuestSuite): void {
-  test.runIf(supports.logs)('a program gets its environment and its working directory', async () => {
+  testWhen(supports.logs)('a program gets its environment and its working directory', async () => {
     const value = `it's "quoted" $HOME \\ and\u00e9`;
     const { instance } = await harness().run(programs.printContext('GREETING'), {
       env: [{ name: 'GREETING', value }],
@@ -88,21 +88,21 @@ function contextTests({ harness, programs, supports }: GuestSuite): void {
 function logTests({ harness, programs, supports }: GuestSuite): void {
   describe('logs', () => {
     const lines = ['one', 'two', 'three', 'four'];
-    test.runIf(supports.logs)('hold what was written, by stream, also after the exit', async () => {
+    testWhen(supports.logs)('hold what was written, by stream, also after the exit', async () => {
       const { instance } = await harness().run(programs.printLines(lines, false));
       await harness().exitOf(instance);
       await harness().printed(instance, 'four');
       await harness().until('stderr', async () => (await harness().output(instance)).stderr === 'oops\n');
       expect((await harness().output(instance)).stdout).toBe('one\ntwo\nthree\nfour\n');
     });
-    test.runIf(supports.logs)('end with the last lines, where only those are wanted', async () => {
+    testWhen(supports.logs)('end with the last lines, where only those are wanted', async () => {
       const { instance } = await harness().run(programs.printLines(lines, true));
       await harness().printed(instance, 'four');
       expect((await harness().output(instance, 2)).stdout).toBe('three\nfour\n');
       expect((await harness().output(instance, 0)).stdout).toBe('');
       expect((await harness().output(instance, 100)).stdout).toBe('one\ntwo\nthree\nfour\n');
     });
-    test.runIf(supports.logs)('are followed until the guest ends', async () => {
+    testWhen(supports.logs)('are followed until the guest ends', async () => {
       const { instance } = await harness().run(programs.printSlowly());
       let text = '';
       for await (const chunk of harness().driver.logs(instance, { follow: true })) {
@@ -110,7 +110,7 @@ function logTests({ harness, programs, supports }: GuestSuite): void {
       }
       expect(text).toBe('first\nlast\n');
     });
-    test.runIf(supports.logs)('are followed until the reader has had enough', async () => {
+    testWhen(supports.logs)('are followed until the reader has had enough', async () => {
       const { instance } = await harness().run(programs.printLines(lines, true));
       const enough = new AbortController();
       let text = '';
@@ -121,7 +121,7 @@ function logTests({ harness, programs, supports }: GuestSuite): void {
       expect(text).toContain('one\ntwo\nthree\nfour\n');
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
-    test.skipIf(supports.logs)('are refused', async () => {
+    testWhen(!supports.logs)('are refused', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       await expectCode(harness().output(instance), ...unsupported);
     });
@@ -130,13 +130,13 @@ function logTests({ harness, programs, supports }: GuestSuite): void {
 
 function execTests({ harness, programs, commands, supports }: GuestSuite): void {
   describe('exec', () => {
-    test.runIf(supports.exec)('tells the exit code and keeps the streams apart', async () => {
+    testWhen(supports.exec)('tells the exit code and keeps the streams apart', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       expect(await harness().exec(instance, { command: commands.exitWith(3) })).toMatchObject({ code: 3 });
       const both = await harness().exec(instance, { command: commands.printBoth() });
       expect(both).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' });
     });
-    test.runIf(supports.exec)('passes input and environment', async () => {
+    testWhen(supports.exec)('passes input and environment', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const copied = await harness().exec(instance, { command: commands.copyInput() }, 'to and fro\n');
       expect(copied).toMatchObject({ code: 0, stdout: 'to and fro\n' });
@@ -146,30 +146,30 @@ function execTests({ harness, programs, commands, supports }: GuestSuite): void 
       });
       expect(printed.stdout).toBe('dark green');
     });
-    test.runIf(supports.exec)('can be killed', async () => {
+    testWhen(supports.exec)('can be killed', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const session = await harness().driver.exec(instance, { command: commands.copyInput() });
       session.kill();
       expect(await session.exitCode).not.toBe(0);
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
-    test.runIf(supports.exec)('needs a running guest', async () => {
+    testWhen(supports.exec)('needs a running guest', async () => {
       const spec = harness().spec(programs.sleepForever());
       await harness().driver.create(spec);
       await expectCode(harness().driver.exec(spec.instance, { command: commands.exitWith(0) }), 'GUEST_STATE');
     });
-    test.runIf(supports.tty)('gives a terminal of the size asked for', async () => {
+    testWhen(supports.tty)('gives a terminal of the size asked for', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const tty = { columns: 91, rows: 33 };
       const { stdout } = await harness().exec(instance, { command: commands.printTerminalSize(), tty });
       expect(stdout).toContain('33 91');
     });
-    test.skipIf(supports.tty || !supports.exec)('refuses a terminal', async () => {
+    testWhen(!(supports.tty || !supports.exec))('refuses a terminal', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const request = { command: commands.exitWith(0), tty: { columns: 80, rows: 24 } };
       await expectCode(harness().driver.exec(instance, request), ...unsupported);
     });
-    test.skipIf(supports.exec)('is refused', async () => {
+    testWhen(!supports.exec)('is refused', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       await expectCode(harness().driver.exec(instance, { command: ['true'] }), ...unsupported);
     });

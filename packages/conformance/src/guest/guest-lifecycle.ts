@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
-import { expectCode } from './guest-harness.ts';
+import { expectCode, testWhen } from './guest-harness.ts';
 
 /** Create, start, stop, remove, list. */
 export function lifecycleTests({ harness, programs, supports, options }: GuestSuite): void {
@@ -91,7 +91,7 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
       expect(await harness().find(instance)).toMatchObject({ state: 'exited', exit: { exitCode: 7 } });
       expect(harness().exits.filter((seen) => seen.instance === instance)).toHaveLength(1);
     });
-    test.runIf(supports.signals)('a signal is reported by name', async () => {
+    testWhen(supports.signals)('a signal is reported by name', async () => {
       const { instance } = await harness().run(programs.killItself());
       const exit = await harness().exitOf(instance);
       expect(exit).toMatchObject({ exitCode: null, signal: 'SIGKILL', reason: 'signalled' });
@@ -108,7 +108,7 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
       expect(await harness().exitOf(instance)).toMatchObject({ reason: 'stopped' });
       expect(await harness().find(instance)).toMatchObject({ state: 'exited' });
     });
-    test.runIf(supports.signals)('a guest that ignores it is killed after the grace', async () => {
+    testWhen(supports.signals)('a guest that ignores it is killed after the grace', async () => {
       const { instance } = await harness().run(programs.ignoreTerm());
       await harness().printed(instance, 'ready');
       const before = Date.now();
@@ -157,13 +157,13 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
   });
 
   describe('bad specifications', () => {
-    test.runIf(supports.imageCheck)('an unknown image is refused', async () => {
+    testWhen(supports.imageCheck)('an unknown image is refused', async () => {
       const spec = harness().spec(programs.sleepForever());
       const template = { ...spec.template, image: 'registry.invalid/no-such-image:1' };
       await expectCode(harness().driver.create({ ...spec, template }), 'IMAGE_NOT_FOUND', 'GUEST_SPEC_INVALID');
       expect(await harness().find(spec.instance)).toBeUndefined();
     });
-    test.runIf(supports.commandCheck)(
+    testWhen(supports.commandCheck)(
       'a command that the image lacks is refused, and the guest does not run',
       async () => {
         const spec = harness().spec({ command: ['/no/such/program'] });
@@ -176,7 +176,7 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
         await harness().driver.remove(spec.instance);
       },
     );
-    test.runIf(options.image === 'host:')('an image without a program of its own needs a command', async () => {
+    testWhen(options.image === 'host:')('an image without a program of its own needs a command', async () => {
       const spec = harness().spec(programs.sleepForever());
       const { command: _command, args: _args, ...template } = spec.template;
       await expectCode(harness().driver.create({ ...spec, template }), 'GUEST_SPEC_INVALID');

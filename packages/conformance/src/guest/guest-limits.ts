@@ -1,5 +1,6 @@
-import { describe, expect, type TestContext, test } from 'vitest';
+import { describe, expect, type TestContext } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
+import { testWhen } from './guest-harness.ts';
 
 /** Limits, each tested by exceeding it. */
 export function limitTests({ harness, programs, supports, options }: GuestSuite): void {
@@ -8,7 +9,7 @@ export function limitTests({ harness, programs, supports, options }: GuestSuite)
   const memoryBytes = options.memoryLimitBytes ?? 64 * 2 ** 20;
 
   describe('limits', () => {
-    test.runIf(supports.memoryLimit)(
+    testWhen(supports.memoryLimit)(
       'a guest that takes more memory than its limit is killed for it',
       async (context) => {
         await needs(context, 'memoryLimit');
@@ -18,14 +19,14 @@ export function limitTests({ harness, programs, supports, options }: GuestSuite)
         expect(await harness().find(instance)).toMatchObject({ state: 'exited', exit: { reason: 'oom-killed' } });
       },
     );
-    test.runIf(supports.memoryLimit)('a guest within its memory limit runs', async (context) => {
+    testWhen(supports.memoryLimit)('a guest within its memory limit runs', async (context) => {
       await needs(context, 'memoryLimit');
       const limits = { memoryBytes: memoryBytes * 4 };
       const { instance } = await harness().run(programs.allocate(memoryBytes), { limits });
       await harness().printed(instance, 'done');
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
-    test.runIf(supports.pidsLimit)('a guest gets no more processes than its limit', async (context) => {
+    testWhen(supports.pidsLimit)('a guest gets no more processes than its limit', async (context) => {
       await needs(context, 'pidsLimit');
       const { instance } = await harness().run(programs.spawnProcesses(60), { limits: { pids: 40 } });
       const got = Number.parseInt(await harness().printed(instance, 'running'), 10);
@@ -33,7 +34,7 @@ export function limitTests({ harness, programs, supports, options }: GuestSuite)
       expect(got).toBeGreaterThan(0);
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
-    test.runIf(supports.cpuLimit && supports.stats)(
+    testWhen(supports.cpuLimit && supports.stats)(
       'a guest gets no more processor time than its limit',
       async (context) => {
         await needs(context, 'cpuLimit');
