@@ -17,6 +17,10 @@ export interface Ran {
 
 /** Keeps what a command writes. */
 export class MemoryTerminal implements Terminal {
+  unread = false;
+  goOnUnread(): void {
+    this.unread = true;
+  }
   out = '';
   err = '';
   readonly colors = pc.createColors(false);

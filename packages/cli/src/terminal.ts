@@ -16,6 +16,8 @@ export interface Terminal {
   readonly noteColors: Colors;
   readonly columns: number;
   readonly interactive: boolean;
+  /** The work matters more than its output: go on when nobody reads any more (`up`, `down`). */
+  goOnUnread(): void;
 }
 
 /** Colours for people only: not into a pipe, and not when NO_COLOR is set (no-color.org). */
@@ -27,11 +29,12 @@ export function wantsColor(isTTY: boolean | undefined, env: NodeJS.ProcessEnv): 
 
 export function processTerminal(): Terminal {
   const { stdout, stderr, env } = process;
+  let goesOn = false;
   for (const stream of [stdout, stderr]) {
     // The reader of a pipe has left (`| head`): there is nobody to write for.
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0);
-      throw error;
+      if (error.code !== 'EPIPE') throw error;
+      if (!goesOn) process.exit(0);
     });
   }
   return {
@@ -43,5 +46,8 @@ export function processTerminal(): Terminal {
     noteColors: pc.createColors(wantsColor(stderr.isTTY, env)),
     columns: stdout.columns ?? 120,
     interactive: stdout.isTTY === true,
+    goOnUnread: () => {
+      goesOn = true;
+    },
   };
 }

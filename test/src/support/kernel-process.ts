@@ -121,6 +121,13 @@ export class KernelProcess {
     });
   }
 
+  /** Runs `down` for a reader that leaves at once, as `| head` does. Resolves with its exit code. */
+  downUnread(): Promise<number | null> {
+    const child = spawn(process.execPath, [cli, 'down', ...this.#where()], { stdio: ['ignore', 'pipe', 'ignore'] });
+    child.stdout.destroy();
+    return new Promise((resolve) => child.once('exit', resolve));
+  }
+
   /** Takes everything down and removes the directory. */
   async dispose(): Promise<Outcome> {
     const outcome = await this.run('down');

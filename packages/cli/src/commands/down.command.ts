@@ -21,6 +21,7 @@ export function addDown(program: Command, context: CliContext): void {
     .option('--stack <file>', 'where no kernel runs: the stack (default: the one that ran last)')
     .addHelpText('after', '\nThe event log stays.\n\nExamples:\n  cloudos down')
     .action(async ({ stack }: { stack?: string }) => {
+      context.terminal.goOnUnread();
       const stateDir = stateDirOf(context);
       const running = await connectTo(stateDir);
       const { terminal } = context;

@@ -28,7 +28,7 @@ export function addGet(program: Command, context: CliContext): void {
   program
     .command('get')
     .description('list nodes, instances, workloads, services, plugins or events')
-    .argument('<kind>', 'nodes | instances (pods) | workloads (deployments) | services | plugins | events')
+    .argument('[kind]', 'nodes | instances (pods) | workloads (deployments) | services | plugins | events', 'instances')
     .argument('[names...]', 'only these')
     .addOption(outputOption('table', 'wide', 'json', 'yaml', 'name'))
     .option('-w, --watch', 'go on and print what changes')
@@ -37,7 +37,7 @@ export function addGet(program: Command, context: CliContext): void {
       'after',
       `
 Examples:
-  cloudos get instances
+  cloudos get
   cloudos get workloads web -o yaml
   cloudos get nodes -o wide
   cloudos get instances -w

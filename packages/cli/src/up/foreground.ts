@@ -25,6 +25,7 @@ const sameSignalMs = 1_000;
 /** Runs a kernel in this process until it is asked to end. Guests outlive it. */
 export async function runInForeground(context: CliContext, options: ForegroundOptions): Promise<void> {
   const { terminal } = context;
+  terminal.goOnUnread();
   const interrupted = new AbortController();
   let firstAt = 0;
   const undo = context.onInterrupt(() => {
