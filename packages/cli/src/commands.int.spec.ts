@@ -244,7 +244,7 @@ describe('without a running kernel', () => {
   });
 
   it.each([
-    [['get'], 2],
+    [['describe'], 2],
     [['get', 'unicorns'], 2],
     [['nonsense'], 2],
     [['scale', 'web', 'many'], 2],

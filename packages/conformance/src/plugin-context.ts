@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, newId, type PluginContext, Scope, silentLogger, systemClock } from '@cloudos/sdk';
@@ -8,7 +8,7 @@ export interface PluginContextOptions {
   readonly clock?: Clock;
   /** For `host` and `guest` plugins. */
   readonly node?: { readonly id: string };
-  /** Default: a temporary directory, removed when the scope closes. One that is given is left alone. */
+  /** Default: a temporary directory that the plugin makes, removed when the scope closes. One that is given is left alone. */
   readonly dataDir?: string;
   /** Default 1. */
   readonly generation?: number;
@@ -25,13 +25,10 @@ export interface TestPluginContext extends PluginContext {
  */
 export async function pluginContext(options: PluginContextOptions = {}): Promise<TestPluginContext> {
   const scope = new Scope('conformance');
-  const dataDir =
-    options.dataDir ??
-    (await scope.acquire(
-      'temporary data directory',
-      () => mkdtemp(join(tmpdir(), 'cloudos-conformance-')),
-      (directory) => rm(directory, { recursive: true, force: true }),
-    ));
+  const dataDir = options.dataDir ?? join(tmpdir(), `cloudos-conformance-${newId()}`);
+  if (options.dataDir === undefined) {
+    scope.defer('temporary data directory', () => rm(dataDir, { recursive: true, force: true }));
+  }
   const failures: unknown[] = [];
   return {
     scope,

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { installedPlugins, type PluginSource, Slot } from '@cloudos/plugin-bus';
 import {
   type DoctorReport,
@@ -26,10 +29,19 @@ export async function doctorChecks({ host, runtimes }: NodeAgent): Promise<HostC
 }
 
 /**
- * Examines this machine for a stack without starting it: hosts and guest runtimes describe themselves, nothing is
- * opened or changed. Errors: what is wrong with the stack file or a plugin.
+ * Examines this machine for a stack without starting it: hosts and guest runtimes describe themselves. What a plugin
+ * makes for that goes into a temporary directory. Errors: what is wrong with the stack file or a plugin.
  */
-export async function examine(stackFile: string, stateDir: string, plugins?: PluginSource): Promise<DoctorReport> {
+export async function examine(stackFile: string, plugins?: PluginSource): Promise<DoctorReport> {
+  const trialDir = await mkdtemp(path.join(tmpdir(), 'cloudos-doctor-'));
+  try {
+    return await examineIn(trialDir, stackFile, plugins);
+  } finally {
+    await rm(trialDir, { recursive: true, force: true });
+  }
+}
+
+async function examineIn(stateDir: string, stackFile: string, plugins?: PluginSource): Promise<DoctorReport> {
   const stack = await readStack(stackFile);
   const { nodes } = await resolveStack(stack, plugins ?? installedPlugins(stack.dir));
   const report = [];

@@ -42,7 +42,7 @@ async function reportOf(context: CliContext, stack: string | undefined): Promise
   const stackFile = await stackFileOf(context, stack, stateDir);
   context.terminal.note(context.terminal.noteColors.dim(`for the stack ${stackFile}`));
   const { examine } = await import('@cloudos/kernel');
-  return examine(stackFile, stateDir);
+  return examine(stackFile);
 }
 
 function printReport(terminal: Terminal, { nodes }: DoctorReport): void {
