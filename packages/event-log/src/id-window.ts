@@ -92,7 +92,8 @@ export class IdWindow {
   #index(): void {
     if (this.#indexedTo >= this.#last) return;
     let from = Math.max(this.#indexedTo + 1, this.#last - this.#size + 1, this.#first, this.#floor);
-    if (this.#positions.size > this.#size) {
+    if (this.#positions.size >= 2 * this.#size) {
+      // Half of it has left the window. Seldom enough that an id costs two insertions, however many pass through.
       this.#positions.clear();
       from = Math.max(this.#last - this.#size + 1, this.#first, this.#floor);
     }
