@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -43,15 +42,6 @@ function controlGroups(dir: string, depth: number): string[] {
       .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => [path.join(dir, name), ...controlGroups(path.join(dir, name), depth - 1)])
       .filter((group) => /cloudos/.test(group));
-  } catch {
-    return [];
-  }
-}
-
-/** Pids of processes whose command line holds the text. */
-export function pidsOf(text: string): number[] {
-  try {
-    return execFileSync('pgrep', ['-f', text], { encoding: 'utf8' }).split('\n').filter(Boolean).map(Number);
   } catch {
     return [];
   }
