@@ -1,6 +1,7 @@
 import { type ForgottenIds, noteId } from '@cloudos/event-log';
 import type { EventMeta, RecordedEvent } from '@cloudos/sdk';
 import { Packr } from 'msgpackr';
+import type { BlockSpace } from './block-space.ts';
 import { isSound, sealRow } from './checked-row.ts';
 import { NameCache } from './name-cache.ts';
 
@@ -22,23 +23,30 @@ export interface BlockHeader {
   /** Of all ids of the log up to the end of the block. */
   readonly ids: ForgottenIds;
   readonly orderAt: number;
+  readonly idsAt: number;
   readonly bodyAt: number;
 }
 
-const formatVersion = 1;
+const formatVersion = 2;
 const headerBytes = 24;
+/** Characters of an id that goes into the column of ids as plain text, without a length. */
 const idBytes = 36;
+const flags = { otherIds: 1, plainIds: 2 } as const;
+
+/** A column of numbers; a single number where all are the same. */
+type Column = number | readonly number[];
 
 /** The columns of a block's events. Types and metadata are tables with an index for each event. */
 type BlockBody = readonly [
   types: readonly string[],
   metas: readonly EventMeta[],
   baseTime: number,
-  ids: readonly string[],
-  times: readonly number[],
-  typeOf: readonly number[],
-  metaOf: readonly number[],
+  times: Column,
+  typeOf: Column,
+  metaOf: Column,
   data: readonly unknown[],
+  /** Unless they stand before the body as plain text. */
+  ids: readonly string[] | null,
 ];
 
 /** Keeps the record structures that msgpackr shares between blocks. */
@@ -55,6 +63,8 @@ export class BlockCodec {
   readonly #packr: Packr;
   readonly #names = new NameCache();
   #scratch = Buffer.allocUnsafeSlow(64 * 1024);
+  readonly #idScratch = Buffer.allocUnsafeSlow(blockEventsMax * idBytes * 3);
+  readonly #order = new Uint8Array(2 ** 16);
 
   constructor(structures: StructureStore) {
     this.#packr = new Packr({
@@ -69,15 +79,24 @@ export class BlockCodec {
     });
   }
 
-  /** @param ids of all ids before the block; takes in those of the block */
-  encode(events: readonly RecordedEvent[], ids: { greatest: string; others: boolean }): EncodedBlock {
+  /**
+   * @param ids of all ids before the block; takes in those of the block
+   * @param space where the bytes go (default: memory of their own)
+   */
+  encode(
+    events: readonly RecordedEvent[],
+    ids: { greatest: string; others: boolean },
+    space?: BlockSpace,
+  ): EncodedBlock {
     for (const event of events) noteId(ids, event.id);
-    const body = this.#packr.pack(columnsOf(events)) as Buffer;
     const streams = streamsOf(events);
-    const bodyAt = this.#writeHeader(events, streams, ids);
-    const block = Buffer.allocUnsafeSlow(bodyAt + body.length);
-    this.#scratch.copy(block, 0, 0, bodyAt);
-    body.copy(block, bodyAt);
+    const columns = events.every(hasPlainId) ? this.#writePlainIds(events) : 0;
+    const body = this.#packr.pack(columnsOf(events, columns > 0 ? null : events.map((event) => event.id))) as Buffer;
+    const headerEnd = this.#writeHeader(events, streams, ids, columns > 0);
+    const block = allocate(space, headerEnd + columns + body.length);
+    this.#scratch.copy(block, 0, 0, headerEnd);
+    if (columns > 0) this.#idScratch.copy(block, headerEnd, 0, columns);
+    body.copy(block, headerEnd + columns);
     sealRow(block);
     return { first: events[0]!.position, value: block, names: streams.names, revisions: streams.firstRevisions };
   }
@@ -98,19 +117,24 @@ export class BlockCodec {
       streams.push({ name, firstRevision: block.readUIntLE(at + 2, 6), count: block.readUInt16LE(at + 8) });
       at += 10 + nameBytes;
     }
-    const ids = { greatest, others: (block[5]! & 1) === 1 };
-    return { first: block.readDoubleLE(8), count, streams, ids, orderAt: at, bodyAt: at + count };
+    const ids = { greatest, others: (block[5]! & flags.otherIds) !== 0 };
+    const idsAt = at + count;
+    const bodyAt = (block[5]! & flags.plainIds) === 0 ? idsAt : idsAt + count * idBytes;
+    if (bodyAt > block.length) return undefined;
+    return { first: block.readDoubleLE(8), count, streams, ids, orderAt: at, idsAt, bodyAt };
   }
 
   /** The events of a block with that header. @throws when the bytes cannot be decoded */
   events(block: Buffer, header: BlockHeader): RecordedEvent[] {
-    // The bytes may be gone once the structures have been looked up in the same database.
-    const order = Uint8Array.prototype.slice.call(block, header.orderAt, header.bodyAt);
-    const [types, metas, baseTime, ids, times, typeOf, metaOf, data] = this.#packr.unpack(
-      block.subarray(header.bodyAt),
-    ) as BlockBody;
     const { first, count, streams } = header;
-    if (ids.length !== count || data.length !== count) throw new Error(`${ids.length} events, expected ${count}`);
+    // The bytes may be gone once the structures have been looked up in the same database.
+    const order = this.#order;
+    for (let index = 0; index < count; index++) order[index] = block[header.orderAt + index]!;
+    const plainIds = plainIdsOf(block, header);
+    const body = this.#packr.unpack(block.subarray(header.bodyAt)) as BlockBody;
+    const [types, metas, baseTime, times, typeOf, metaOf, data] = body;
+    const ids = plainIds ?? body[7]!;
+    if (ids.length !== count || data.length !== count) throw new Error(`${data.length} events, expected ${count}`);
     const next = streams.map((stream) => stream.firstRevision);
     const events = new Array<RecordedEvent>(count);
     for (let index = 0; index < count; index++) {
@@ -120,10 +144,10 @@ export class BlockCodec {
         stream: streams[which]!.name,
         revision: next[which]!++,
         id: ids[index]!,
-        type: types[typeOf[index]!]!,
-        time: baseTime + times[index]!,
+        type: types[typeof typeOf === 'number' ? typeOf : typeOf[index]!]!,
+        time: baseTime + (typeof times === 'number' ? times : times[index]!),
         data: data[index],
-        meta: metas[metaOf[index]!]!,
+        meta: metas[typeof metaOf === 'number' ? metaOf : metaOf[index]!]!,
       };
     }
     return events;
@@ -131,10 +155,14 @@ export class BlockCodec {
 
   /** Decodes a block unchecked, without making events of it. Returns how many there are. */
   decodeRaw(block: Buffer): number {
+    const count = block.readUInt16LE(6);
     let at = headerBytes + block[18]!;
     for (let left = block.readUInt16LE(16); left > 0; left--) at += 10 + block.readUInt16LE(at);
-    const body = this.#packr.unpack(block.subarray(at + block.readUInt16LE(6))) as BlockBody;
-    return body[7].length;
+    const idsAt = at + count;
+    const bodyAt = (block[5]! & flags.plainIds) === 0 ? idsAt : idsAt + count * idBytes;
+    const ids = plainIdsOf(block, { count, idsAt, bodyAt });
+    const body = this.#packr.unpack(block.subarray(bodyAt)) as BlockBody;
+    return Math.min(body[6].length, (ids ?? body[7]!).length);
   }
 
   /** Size of the data of one event as it is stored. @throws when it cannot be stored */
@@ -142,14 +170,26 @@ export class BlockCodec {
     return (this.#packr.pack(data) as Buffer).length;
   }
 
-  #writeHeader(events: readonly RecordedEvent[], streams: StreamColumns, ids: ForgottenIds): number {
+  /** Writes the ids one behind the other. Returns how many bytes that are, 0 when they are not plain text after all. */
+  #writePlainIds(events: readonly RecordedEvent[]): number {
+    let text = '';
+    for (const event of events) text += event.id;
+    return this.#idScratch.write(text, 0) === text.length ? text.length : 0;
+  }
+
+  #writeHeader(
+    events: readonly RecordedEvent[],
+    streams: StreamColumns,
+    ids: ForgottenIds,
+    hasPlainIds: boolean,
+  ): number {
     const { names, firstRevisions, counts, order } = streams;
     let scratch = this.#scratch;
     const needed = headerBytes + idBytes + events.length + names.reduce((sum, name) => sum + 10 + name.length * 3, 0);
     if (scratch.length < needed) scratch = this.#scratch = Buffer.allocUnsafeSlow(needed * 2);
     scratch.fill(0, 0, headerBytes);
     scratch[4] = formatVersion;
-    scratch[5] = ids.others ? 1 : 0;
+    scratch[5] = (ids.others ? flags.otherIds : 0) | (hasPlainIds ? flags.plainIds : 0);
     scratch.writeUInt16LE(events.length, 6);
     scratch.writeDoubleLE(events[0]!.position, 8);
     scratch.writeUInt16LE(names.length, 16);
@@ -208,10 +248,9 @@ function streamsOf(events: readonly RecordedEvent[]): StreamColumns {
   return { names, firstRevisions, counts, order };
 }
 
-function columnsOf(events: readonly RecordedEvent[]): BlockBody {
+function columnsOf(events: readonly RecordedEvent[], ids: readonly string[] | null): BlockBody {
   const types: string[] = [];
   const metas: EventMeta[] = [];
-  const ids: string[] = [];
   const times: number[] = [];
   const typeOf: number[] = [];
   const metaOf: number[] = [];
@@ -222,13 +261,38 @@ function columnsOf(events: readonly RecordedEvent[]): BlockBody {
     if (type < 0) type = types.push(event.type) - 1;
     let meta = metas.length - 1;
     if (meta < 0 || !isSameMeta(metas[meta]!, event.meta)) meta = metas.push(event.meta) - 1;
-    ids.push(event.id);
     times.push(event.time - base);
     typeOf.push(type);
     metaOf.push(meta);
     data.push(event.data);
   }
-  return [types, metas, base, ids, times, typeOf, metaOf, data];
+  return [types, metas, base, columnOf(times), columnOf(typeOf), columnOf(metaOf), data, ids];
+}
+
+function columnOf(values: readonly number[]): Column {
+  const first = values[0]!;
+  for (const value of values) if (value !== first) return values;
+  return first;
+}
+
+function hasPlainId(event: RecordedEvent): boolean {
+  return event.id.length === idBytes;
+}
+
+/** The ids that stand before the body, undefined when they are in it. */
+function plainIdsOf(
+  block: Buffer,
+  { count, idsAt, bodyAt }: Pick<BlockHeader, 'count' | 'idsAt' | 'bodyAt'>,
+): string[] | undefined {
+  if (bodyAt === idsAt) return undefined;
+  const text = block.toString('latin1', idsAt, bodyAt);
+  const ids = new Array<string>(count);
+  for (let index = 0; index < count; index++) ids[index] = text.substring(index * idBytes, (index + 1) * idBytes);
+  return ids;
+}
+
+function allocate(space: BlockSpace | undefined, bytes: number): Buffer {
+  return space ? space.take(bytes) : Buffer.allocUnsafeSlow(bytes);
 }
 
 function isSameMeta(a: EventMeta, b: EventMeta): boolean {

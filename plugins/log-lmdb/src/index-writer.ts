@@ -97,6 +97,11 @@ export class IndexWriter {
     this.#headsPut = -1;
   }
 
+  /** Writes no more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
   /** Writes all that is left, and the heads. */
   async finish(): Promise<void> {
     clearTimeout(this.#timer);

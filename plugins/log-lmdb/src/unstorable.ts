@@ -1,5 +1,6 @@
-import { CloudosError, messageOf, type NewEvent } from '@cloudos/sdk';
+import { CloudosError, messageOf } from '@cloudos/sdk';
 import type { BlockCodec } from './block.codec.ts';
+import type { PendingAppend } from './pending-append.ts';
 
 /** The largest data of one event, in bytes as stored. */
 export const eventBytesMax = 4 * 1024 * 1024;
@@ -7,7 +8,11 @@ export const eventBytesMax = 4 * 1024 * 1024;
 export const appendBytesMax = 64 * 1024 * 1024;
 
 /** Why an append cannot be stored, or undefined when it can: EVENT_TOO_LARGE, EVENT_INVALID. */
-export function unstorable(codec: BlockCodec, stream: string, events: readonly NewEvent[]): CloudosError | undefined {
+export function unstorable(
+  codec: BlockCodec,
+  { stream, events, isMeasured }: Pick<PendingAppend, 'stream' | 'events' | 'isMeasured'>,
+): CloudosError | undefined {
+  if (isMeasured) return undefined;
   let total = 0;
   for (const [index, event] of events.entries()) {
     let bytes: number;
