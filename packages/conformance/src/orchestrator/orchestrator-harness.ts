@@ -1,5 +1,4 @@
 import {
-  checkEvent,
   type EventData,
   event,
   isRefusal,
@@ -12,6 +11,7 @@ import {
   type SharedEvent,
 } from '@cloudos/sdk';
 import { pluginContext } from '../plugin-context.ts';
+import { recordedAt } from '../recorded.ts';
 import { type KnownInstance, OrchestratorOracle } from './orchestrator-oracle.ts';
 
 export type OrchestratorPolicy = Policy<unknown, OrchestratorCommand>;
@@ -155,17 +155,7 @@ export class OrchestratorHarness {
   }
 
   #record(of: NewEvent, stream: string): RecordedEvent {
-    const position = this.log.length;
-    const recorded: RecordedEvent = {
-      position,
-      stream,
-      revision: position,
-      id: `00000000-0000-7000-8000-${position.toString(16).padStart(12, '0')}`,
-      type: of.type,
-      time: this.now,
-      data: checkEvent(of.type, of.data),
-      meta: { producer: { plugin: 'conformance', generation: 1 }, schema: 1, causation: position - 1 },
-    };
+    const recorded = recordedAt(this.log.length, of, stream, this.now);
     this.log.push(recorded);
     this.oracle.take(recorded as SharedEvent);
     this.state = this.policy.evolve(this.state, recorded as SharedEvent);

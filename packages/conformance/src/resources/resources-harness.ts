@@ -1,5 +1,4 @@
 import {
-  checkEvent,
   type EventData,
   isRefusal,
   type NewEvent,
@@ -12,6 +11,7 @@ import {
   type SharedEvent,
 } from '@cloudos/sdk';
 import { pluginContext } from '../plugin-context.ts';
+import { recordedAt } from '../recorded.ts';
 import { ResourcesOracle } from './resources-oracle.ts';
 
 /** Calls of `react` in a row that may each decide something; past it, a policy does not come to rest. */
@@ -85,17 +85,7 @@ export class ResourcesHarness {
   }
 
   #record(event: NewEvent, stream: string): void {
-    const position = this.log.length;
-    const recorded: RecordedEvent = {
-      position,
-      stream,
-      revision: position,
-      id: `00000000-0000-7000-8000-${position.toString(16).padStart(12, '0')}`,
-      type: event.type,
-      time: this.now,
-      data: checkEvent(event.type, event.data),
-      meta: { producer: { plugin: 'conformance', generation: 1 }, schema: 1, causation: position - 1 },
-    };
+    const recorded = recordedAt(this.log.length, event, stream, this.now);
     this.log.push(recorded);
     this.oracle.take(recorded as SharedEvent);
     this.#state = this.#policy.evolve(this.#state, recorded as SharedEvent);

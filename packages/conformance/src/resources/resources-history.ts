@@ -1,15 +1,5 @@
+import { seededNumbers } from '../seeded-numbers.ts';
 import { guestRemoved, joined, type ResourcesHarness, requested, vector, withdrawn } from './resources-harness.ts';
-
-/** Numbers that look like chance and repeat themselves for a seed (mulberry32). */
-export function seededNumbers(seed: number): (below: number) => number {
-  let state = seed | 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000) * below);
-  };
-}
 
 /** A history of a small cluster by chance: nodes come and go, instances too, commands in between. */
 export class RandomHistory {
