@@ -180,7 +180,7 @@ function compose(options: ComposeOptions) {
     .provide(tokens.orchestrator, (get) => seat('orchestrator', get(tokens.slots)))
     .provide(tokens.ingress, (get) => {
       const { ingress } = resolved;
-      return ingress && new IngressFeeder(ingress, get(tokens.slots), get(tokens.feed), logger);
+      return ingress && new IngressFeeder(ingress, get(tokens.slots), get(tokens.feed), clock, logger);
     })
     .provide(tokens.swapper, (get) => {
       const seats = { resources: get(tokens.resources), orchestrator: get(tokens.orchestrator) };

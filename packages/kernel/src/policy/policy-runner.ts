@@ -160,7 +160,7 @@ export class PolicyRunner {
         await this.#turn(events);
       }
     } catch (error) {
-      if (this.#stopping.signal.aborted && isFenced(error)) return;
+      if (this.#stopping.signal.aborted) return; // what was under way is decided again by whoever comes next
       this.#running = undefined; // a state that may be half evolved is not worth a snapshot
       this.#halt();
       this.#options.onFailure(error);
