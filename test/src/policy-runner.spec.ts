@@ -23,6 +23,7 @@ async function runner(log: ReturnType<typeof withSchemas>, generation: number) {
     producer: { plugin: 'resources-toy', generation },
     clock: systemClock,
     newId,
+    snapshotKey: 'policy/resources-toy',
     onFailure: (error) => void failures.push(error),
   });
   await run.catchUp();
@@ -88,7 +89,7 @@ describe('a policy runner', () => {
     const { run } = await runner(log, 1);
     await run.start();
     const sent = await Promise.allSettled(
-      Array.from({ length: 1_100 }, () => run.command({ type: 'DrainNode' }, newId())),
+      Array.from({ length: 1_100 }, () => run.command({ type: 'DrainNode' }, { id: newId() })),
     );
     const overflow = sent.filter((each) => each.status === 'rejected' && /commands wait/.test(String(each.reason)));
     expect(overflow).toHaveLength(1_100 - 1_024);

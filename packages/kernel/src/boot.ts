@@ -3,11 +3,13 @@ import {
   checkConfig,
   expectSlot,
   installedPlugins,
+  type LoadedPlugin,
   type PluginSource,
   type PluginSpec,
   Slot,
 } from '@cloudos/plugin-bus';
 import {
+  asCloudosError,
   type Clock,
   CloudosError,
   type EventData,
@@ -15,6 +17,7 @@ import {
   type IdSource,
   type Logger,
   type LogProvider,
+  messageOf,
   newId,
   type SlotName,
   silentLogger,
@@ -25,7 +28,14 @@ import { ClusterFeed } from './cluster/cluster-feed.ts';
 import { Composition, token } from './composition.ts';
 import { IngressFeeder } from './ingress-feeder.ts';
 import type { Kernel } from './kernel.ts';
-import { type KernelHistory, KernelJournal, kernelStream, placeOf, readHistory } from './kernel-journal.ts';
+import {
+  abortOpenSwaps,
+  type KernelHistory,
+  KernelJournal,
+  kernelStream,
+  placeOf,
+  readHistory,
+} from './kernel-journal.ts';
 import { Fleet } from './node/fleet.ts';
 import { makeAgent } from './node/make-agent.ts';
 import { PolicySeat, type PolicySlotName } from './policy/policy-seat.ts';
@@ -99,10 +109,11 @@ export async function bootKernel(options: BootOptions): Promise<Kernel> {
       logger,
     });
     parts.fatal.handler = (error) => {
-      logger.error(`the kernel cannot go on: ${error}`);
-      void kernel.stop().finally(() => options.onFatal?.(error));
+      logger.error(`the kernel cannot go on: ${messageOf(error)}`);
+      const stopped = kernel.stop().catch((closing) => logger.warn(messageOf(closing)));
+      void stopped.then(() => options.onFatal?.(error));
     };
-    await kernel.start(assembled(stack, resolved), progress);
+    await kernel.start([...abortOpenSwaps(history), assembled(stack, resolved)], progress);
     return kernel;
   } catch (error) {
     await logSlot.close();
@@ -169,7 +180,7 @@ function compose(options: ComposeOptions) {
   const die = (error: unknown) => fatal.handler(error);
 
   const parts = new Composition()
-    .provide(tokens.feed, () => new ClusterFeed(log, clock, logger))
+    .provide(tokens.feed, () => new ClusterFeed(log, clock, logger, die))
     .provide(tokens.journal, () => new KernelJournal(writer(kernelStream, die), die))
     .provide(tokens.slots, (get) => {
       const slotOptions = { stateDir, clock, newId: ids, logger, limits: limits?.slots };
@@ -288,12 +299,24 @@ async function withSwaps(
 ): Promise<ResolvedStack> {
   let { resources, orchestrator, nodes } = stack;
   for (const { slot, node, from, to, reference, config } of swaps) {
-    const spec: PluginSpec = { plugin: await plugins.load(reference ?? to), config: config ?? {} };
+    const spec: PluginSpec = { plugin: await loadSwapped(plugins, reference ?? to, slot), config: config ?? {} };
     if (slot === 'resources') resources = spec;
     else if (slot === 'orchestrator') orchestrator = spec;
     else nodes = nodes.map((each) => (each.name === node ? swapOnNode(each, slot, from, spec) : each));
   }
   return { ...stack, resources, orchestrator, nodes };
+}
+
+async function loadSwapped(plugins: PluginSource, reference: string, slot: string): Promise<LoadedPlugin> {
+  try {
+    return await plugins.load(reference);
+  } catch (thrown) {
+    const error = asCloudosError(thrown, 'PLUGIN_NOT_FOUND');
+    throw new CloudosError(error.code, `${reference} was swapped into slot ${slot}: ${error.message}`, {
+      cause: error,
+      remedy: 'Install it again, or change the stack file: a changed file overrides swaps.',
+    });
+  }
 }
 
 function swapOnNode(node: ResolvedNode, slot: string, from: string, spec: PluginSpec): ResolvedNode {

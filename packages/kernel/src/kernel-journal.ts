@@ -12,9 +12,9 @@ import type { StreamWriter } from './stream-writer.ts';
 
 export const kernelStream = 'kernel';
 
-/** Which place in the stack: a slot, on a node, and for slots that hold many, the plugin first put there. */
-export function placeOf(slot: string, node?: string, plugin?: string): string {
-  return [slot, node ?? '', plugin ?? ''].join('|');
+/** Which place in the stack: a slot, on a node where it is one of a node. Generations are counted by place. */
+export function placeOf(slot: string, node?: string): string {
+  return `${slot}|${node ?? ''}`;
 }
 
 /** What earlier runs of the kernel left in its stream that the next one needs. */
@@ -25,27 +25,38 @@ export interface KernelHistory {
   readonly generations: ReadonlyMap<string, number>;
   /** Swaps since the stack was first assembled from a file of that digest, in order. */
   readonly swaps: readonly EventData<'SwapCompleted'>[];
+  /** Swaps that a kernel began and did not live to end. */
+  readonly openSwaps: readonly EventData<'SwapStarted'>[];
 }
 
 /** Reads the kernel's stream. */
 export async function readHistory(log: Pick<LogProvider, 'read'>): Promise<KernelHistory> {
   const generations = new Map<string, number>();
+  const open = new Map<string, EventData<'SwapStarted'>>();
   let digest: string | undefined;
   let swaps: EventData<'SwapCompleted'>[] = [];
   for await (const batch of log.read({ stream: kernelStream })) {
     for (const { type, data } of batch as readonly SharedEvent[]) {
+      if (type === 'StreamClaimed') raise(generations, placeOf(kernelStream), data.generation);
+      if (type === 'SwapStarted') open.set(placeOf(data.slot, data.node), data);
+      if (type === 'SwapCompleted' || type === 'SwapAborted') open.delete(placeOf(data.slot, data.node));
       if (type === 'StackAssembled') {
         if (data.digest !== digest) swaps = [];
         digest = data.digest;
-      } else if (type === 'SwapCompleted') {
-        swaps.push(data);
-        raise(generations, placeOf(data.slot, data.node), data.generation);
-      } else if (type === 'PluginActivated' || type === 'PluginFailed') {
+      }
+      if (type === 'SwapCompleted') swaps.push(data);
+      if (type === 'SwapCompleted' || type === 'PluginActivated' || type === 'PluginFailed') {
         raise(generations, placeOf(data.slot, data.node), data.generation);
       }
     }
   }
-  return { digest, generations, swaps };
+  return { digest, generations, swaps, openSwaps: [...open.values()] };
+}
+
+/** What ends the swaps that a kernel did not live to end. */
+export function abortOpenSwaps({ openSwaps }: KernelHistory): NewEvent[] {
+  const reason = 'the kernel ended during the swap';
+  return openSwaps.map((swap) => event('SwapAborted', { ...swap, code: 'SWAP_ABORTED', reason }));
 }
 
 function raise(generations: Map<string, number>, place: string, generation: number): void {
@@ -67,10 +78,8 @@ export class KernelJournal {
   }
 
   /** Durable when it resolves. Returns the position. */
-  async record(entry: NewEvent): Promise<number> {
-    await this.#writer.write([entry]);
-    await this.#writer.flushed();
-    return this.#writer.last;
+  record(entry: NewEvent): Promise<number> {
+    return this.#writer.put(entry);
   }
 
   activated(slot: SlotName, node: string | undefined, { spec, generation }: Activation<unknown>): void {

@@ -85,13 +85,14 @@ export class RunningKernel implements Kernel {
     return this.#parts.log;
   }
 
-  async start(assembled: NewEvent, progress: (text: string) => void): Promise<void> {
+  async start(opening: readonly NewEvent[], progress: (text: string) => void): Promise<void> {
     const { feed, journal, fleet, seats, ingress, makeAgents } = this.#parts;
     try {
       await feed.catchUp();
-      await journal.claim([assembled]);
+      await journal.claim(opening);
       feed.start();
       await fleet.start(makeAgents());
+      this.#missNodes();
       progress(nodesInWords(fleet));
       await seats.resources.slot.start();
       await seats.orchestrator.slot.start();
@@ -100,6 +101,14 @@ export class RunningKernel implements Kernel {
     } catch (error) {
       await this.stop().catch((closing) => this.#parts.logger.warn(messageOf(closing)));
       throw error;
+    }
+  }
+
+  /** Nodes that the stack file does not name any more are lost: nobody looks after them. */
+  #missNodes(): void {
+    const { feed, fleet, journal } = this.#parts;
+    for (const { node, state } of feed.state.nodes.values()) {
+      if (state === 'ready' && !fleet.agents.has(node)) journal.nodeLost(node, 'it is not in the stack file any more');
     }
   }
 
@@ -144,7 +153,8 @@ export class RunningKernel implements Kernel {
     if (!parsed.success) {
       throw new CloudosError('COMMAND_INVALID', `command for ${slot}: ${describeIssues(parsed.error, command)}`);
     }
-    const result = await seat.command(parsed.data, options.id ?? this.#parts.newId());
+    const { id = this.#parts.newId(), traceparent } = options;
+    const result = await seat.command(parsed.data, { id, ...(traceparent !== undefined && { traceparent }) });
     if (result.positions) await this.#parts.feed.level(result.positions.last);
     return result;
   }
@@ -187,50 +197,54 @@ export class RunningKernel implements Kernel {
   }
 
   async down(onProgress: (text: string) => void = () => {}): Promise<void> {
-    const { seats, fleet } = this.#parts;
-    const { positions } = await seats.orchestrator.command({ type: 'RemoveAll' }, this.#parts.newId());
-    if (positions) await this.#parts.feed.level(positions.last);
-    await this.#gone(onProgress);
+    const { seats, fleet, newId, feed, logger } = this.#parts;
+    try {
+      const { positions } = await seats.orchestrator.command({ type: 'RemoveAll' }, { id: newId() });
+      if (positions) await feed.level(positions.last);
+      await this.#gone(onProgress);
+    } catch (error) {
+      if (this.#stopped) throw error;
+      // Without a working orchestrator nobody withdraws the instances: what runs is removed all the same.
+      logger.warn(`down: ${messageOf(error)}`);
+      onProgress(`${messageOf(error)}; removing what runs all the same`);
+    }
     await fleet.purge();
     onProgress('removed what the drivers had made');
     await this.stop();
   }
 
-  /** Waits until no node of this stack has an instance left. */
+  /** Waits until no node of this stack has an instance left; gives up when none goes for that long. */
   async #gone(onProgress: (text: string) => void): Promise<void> {
-    const { feed, fleet, clock } = this.#parts;
+    const { feed, fleet, stopping } = this.#parts;
     const left = () =>
       [...feed.state.instances.values()].filter(
         ({ node }) => node !== undefined && fleet.agents.has(node) && feed.state.nodes.get(node)?.state !== 'lost',
       );
-    const graceMs = left().reduce((longest, { graceMs }) => Math.max(longest, graceMs), 0);
-    const deadline = new AbortController();
-    let told = -1;
-    await new Promise<void>((resolve, reject) => {
-      const check = () => {
-        const count = left().length;
-        if (count !== told)
-          onProgress(
-            count === 0
-              ? 'every instance is gone'
-              : `${count} ${count === 1 ? 'instance is' : 'instances are'} being stopped`,
-          );
-        told = count;
-        if (count > 0) return;
-        deadline.abort();
-        subscription.unsubscribe();
-        resolve();
-      };
-      const subscription = feed.changes.subscribe(check);
-      check();
-      void delay(clock, graceMs + downMarginMs, deadline.signal).then(() => {
-        if (deadline.signal.aborted) return;
-        subscription.unsubscribe();
-        const names = left().map(({ instance }) => instance);
-        const message = `${names.length} instances are still there after ${graceMs + downMarginMs} ms: ${names.slice(0, 5).join(', ')}`;
-        reject(new CloudosError('TIMED_OUT', message));
-      });
-    });
+    for (let before = left(); before.length > 0; before = left()) {
+      if (stopping.signal.aborted) throw new CloudosError('SLOT_EMPTY', 'the kernel was stopped while it went down');
+      onProgress(`${before.length} ${before.length === 1 ? 'instance is' : 'instances are'} being stopped`);
+      const graceMs = before.reduce((longest, instance) => Math.max(longest, instance.graceMs), 0);
+      const fewer = await this.#within(graceMs + downMarginMs, () => left().length < before.length);
+      if (fewer || stopping.signal.aborted) continue;
+      const names = before.map(({ instance }) => instance);
+      const message = `${names.length} instances are still there after ${graceMs + downMarginMs} ms: ${names.slice(0, 5).join(', ')}`;
+      throw new CloudosError('TIMED_OUT', message);
+    }
+    onProgress('every instance is gone');
+  }
+
+  /** Whether the condition comes to hold in time, as events arrive. */
+  async #within(limitMs: number, condition: () => boolean): Promise<boolean> {
+    const { feed, clock, stopping } = this.#parts;
+    const over = new AbortController();
+    const end = () => over.abort();
+    const subscription = feed.changes.subscribe({ next: () => condition() && end(), complete: end });
+    stopping.signal.addEventListener('abort', end, { once: true });
+    if (condition()) end();
+    await delay(clock, limitMs, over.signal);
+    subscription.unsubscribe();
+    stopping.signal.removeEventListener('abort', end);
+    return condition();
   }
 
   async #stop(): Promise<void> {

@@ -1,7 +1,6 @@
 import {
   type AppendResult,
   type Clock,
-  CloudosError,
   delay,
   type EventLog,
   event,
@@ -23,6 +22,13 @@ export interface StreamWriterOptions {
   readonly onFailure?: (error: unknown) => void;
 }
 
+/** What all events of an append have in common. */
+export interface AppendMeta {
+  readonly causation?: number;
+  readonly correlation?: string;
+  readonly traceparent?: string;
+}
+
 /** Events that may wait in a writer before `write` holds its caller back. */
 export const writerQueueMax = 8_192;
 /** Events in one append of a writer. */
@@ -38,6 +44,8 @@ export class StreamWriter {
   readonly #options: StreamWriterOptions;
   #revision = -1;
   #queue: NewEvent[] = [];
+  /** Who waits for the position of a queued event. */
+  readonly #positions = new Map<NewEvent, (position: number) => void>();
   #flushing: Promise<void> | undefined;
   #failure: unknown;
   #last = -1;
@@ -52,12 +60,12 @@ export class StreamWriter {
   }
 
   /** Takes over the stream; those events follow in the same append. */
-  async claim(events: readonly NewEvent[] = [], causation?: number): Promise<AppendResult> {
+  async claim(events: readonly NewEvent[] = [], about: AppendMeta = {}): Promise<AppendResult> {
     const { log, stream, producer } = this.#options;
     for (let tries = 1; ; tries++) {
       this.#revision = await log.revision(stream);
       try {
-        return await this.append([event('StreamClaimed', producer), ...events], causation);
+        return await this.append([event('StreamClaimed', producer), ...events], about);
       } catch (error) {
         if (!hasCode(error, 'REVISION_CONFLICT') || tries === claimsMax) throw error;
       }
@@ -66,11 +74,17 @@ export class StreamWriter {
 
   /**
    * Appends at the revision this writer knows. Waits while the log is full or overloaded, then tries again with the
-   * same ids. @throws CloudosError REVISION_CONFLICT when another writer has claimed the stream
+   * same ids: until there is room, or as long as `patienceMs` says.
+   * @throws CloudosError REVISION_CONFLICT when another writer has claimed the stream; LOG_FULL, LOG_OVERLOADED
    */
-  async append(events: readonly NewEvent[], causation?: number, correlation?: string): Promise<AppendResult> {
+  async append(
+    events: readonly NewEvent[],
+    about: AppendMeta = {},
+    patienceMs: number = Number.POSITIVE_INFINITY,
+  ): Promise<AppendResult> {
     const { log, stream, clock, signal } = this.#options;
-    const stamped = this.#stamp(events, causation, correlation);
+    const stamped = this.#stamp(events, about);
+    const givesUpAt = clock.now() + patienceMs;
     for (;;) {
       try {
         const result = await log.append(stream, stamped, this.#revision < 0 ? 'none' : this.#revision);
@@ -79,21 +93,17 @@ export class StreamWriter {
         return result;
       } catch (error) {
         if (!hasCode(error, 'LOG_FULL') && !hasCode(error, 'LOG_OVERLOADED')) throw error;
-        if (signal.aborted) throw error;
+        if (signal.aborted || clock.now() >= givesUpAt) throw error;
         await delay(clock, retryDelayMs, signal);
       }
     }
   }
 
   /** Gives each event its id, time and origin. Events of one append share one `meta` unless they bring their own. */
-  #stamp(events: readonly NewEvent[], causation?: number, correlation?: string): NewEvent[] {
+  #stamp(events: readonly NewEvent[], about: AppendMeta): NewEvent[] {
     const { producer, clock, newId } = this.#options;
     const time = clock.now();
-    const meta = {
-      producer,
-      ...(causation !== undefined && { causation }),
-      ...(correlation !== undefined && { correlation }),
-    };
+    const meta = { producer, ...about };
     return events.map((each) => ({
       type: each.type,
       data: each.data,
@@ -114,10 +124,24 @@ export class StreamWriter {
     if (this.#queue.length > writerQueueMax) await this.#flushing;
   }
 
+  /** Queues one event like {@link write}. Resolves with its position when it is durable. */
+  async put(entry: NewEvent): Promise<number> {
+    const queued = { ...entry };
+    const position = new Promise<number>((resolve) => this.#positions.set(queued, resolve));
+    await this.write([queued]);
+    await this.flushed();
+    return position;
+  }
+
   /** Resolves when everything that was written is durable. */
   async flushed(): Promise<void> {
     await this.#flushing;
     if (this.#failure) throw this.#failure;
+  }
+
+  #tellPosition(queued: NewEvent, position: number): void {
+    this.#positions.get(queued)?.(position);
+    this.#positions.delete(queued);
   }
 
   async #flush(): Promise<void> {
@@ -125,7 +149,8 @@ export class StreamWriter {
     try {
       while (this.#queue.length > 0) {
         const batch = this.#queue.splice(0, writerBatchMax);
-        await this.append(batch);
+        const { first } = await this.append(batch);
+        if (this.#positions.size > 0) for (const [at, each] of batch.entries()) this.#tellPosition(each, first + at);
       }
     } catch (error) {
       this.#failure = error;
@@ -133,7 +158,7 @@ export class StreamWriter {
     } finally {
       this.#flushing = undefined;
     }
-    if (this.#failure) this.#options.onFailure?.(this.#failure);
+    if (this.#failure && !this.#options.signal.aborted) this.#options.onFailure?.(this.#failure);
   }
 }
 
@@ -143,9 +168,4 @@ const claimsMax = 16;
 /** True when the error says that another writer has taken over. */
 export function isFenced(error: unknown): boolean {
   return hasCode(error, 'REVISION_CONFLICT');
-}
-
-/** What a replaced writer reports. */
-export function fencedError(stream: string, cause: unknown): CloudosError {
-  return new CloudosError('REVISION_CONFLICT', `another writer has taken over the stream ${stream}`, { cause });
 }

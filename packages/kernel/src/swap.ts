@@ -14,6 +14,8 @@ import { firstValueFrom } from 'rxjs';
 import type { KernelJournal } from './kernel-journal.ts';
 import type { Fleet } from './node/fleet.ts';
 import type { GuestRuntime } from './node/guest-runtime.ts';
+import type { NodeAgent } from './node/node-agent.ts';
+import { checkRequirements } from './node/requirements.ts';
 import type { PolicySeat, PolicySlotName } from './policy/policy-seat.ts';
 
 export interface SwapperOptions {
@@ -58,15 +60,24 @@ export class Swapper {
     }
     const { fleet } = this.#options;
     const agents = node === undefined ? [...fleet.agents.values()] : [fleet.agent(node)];
-    let result: SwapResult | undefined;
+    const swapped: SwapResult[] = [];
     for (const agent of agents) {
       const swap =
         slot === 'host'
           ? () => this.#swapHost(agent.host, spec)
-          : () => this.#swapGuest(agent.node, choose(agent.runtimes, request, spec), spec);
-      result = await this.#alone(`${slot}@${agent.node}`, swap);
+          : () => this.#swapGuest(agent, choose(agent.runtimes, request, spec), spec);
+      try {
+        swapped.push(await this.#alone(`${slot}@${agent.node}`, swap));
+      } catch (error) {
+        if (swapped.length === 0) throw error;
+        const done = agents.slice(0, swapped.length).map(({ node }) => node);
+        const failed = asCloudosError(error, 'SWAP_ABORTED');
+        const message = `${failed.message} (on ${done.join(', ')} the swap is complete; on the nodes after ${agent.node} it was not begun)`;
+        throw new CloudosError(failed.code, message, { cause: error, details: failed.details });
+      }
     }
-    if (result) return result;
+    const last = swapped.at(-1);
+    if (last) return last;
     throw new CloudosError('NODE_NOT_FOUND', 'the stack has no node on which the driver could be swapped');
   }
 
@@ -91,22 +102,15 @@ export class Swapper {
     });
   }
 
-  #swapGuest(node: string, runtime: GuestRuntime, spec: PluginSpec): Promise<SwapResult> {
+  #swapGuest(agent: NodeAgent, runtime: GuestRuntime, spec: PluginSpec): Promise<SwapResult> {
     const { clock } = this.#options;
+    const inTime = <T>(what: string, work: () => Promise<T>) => withinDeadline(clock, what, adoptDeadlineMs, work);
     return this.#carryOut(runtime.slot, spec, {
-      prepare: async () => {
-        const successor = await runtime.slot.prepare(spec);
-        await this.#checkRuntime(node, runtime, successor).catch(async (error) => {
-          await successor.scope.close();
-          throw error;
-        });
-        return successor;
-      },
-      handOver: async (successor, predecessor) => {
-        for (const { handle, instance, pid } of (await predecessor?.provider.list()) ?? []) {
-          const adopted = await withinDeadline(clock, `adopt ${instance}`, adoptDeadlineMs, () =>
-            successor.provider.adopt(handle),
-          );
+      prepare: () => this.#prepared(runtime.slot, spec, (successor) => this.#checkRuntime(agent, runtime, successor)),
+      handOver: async ({ provider }, predecessor) => {
+        const guests = predecessor ? await inTime('list', () => predecessor.provider.list()) : [];
+        for (const { handle, instance, pid } of guests) {
+          const adopted = await inTime(`adopt ${instance}`, () => provider.adopt(handle));
           if (adopted.instance === instance && adopted.pid === pid) continue;
           const message = `${spec.plugin.definition.name} adopted ${instance} with pid ${pid} as ${adopted.instance} with pid ${adopted.pid}`;
           throw new CloudosError('GUEST_STATE', message);
@@ -116,12 +120,31 @@ export class Swapper {
     });
   }
 
-  async #checkRuntime(node: string, runtime: GuestRuntime, successor: Activation<GuestDriver>): Promise<void> {
+  /** A successor that has been looked at; one that does not pass is closed again. */
+  async #prepared<S extends SlotName>(
+    slot: Slot<S>,
+    spec: PluginSpec,
+    check: (successor: Successor<S>) => Promise<void>,
+  ): Promise<Successor<S>> {
+    const successor = await slot.prepare(spec);
+    try {
+      await check(successor);
+      return successor;
+    } catch (error) {
+      await slot.discard(successor);
+      throw error;
+    }
+  }
+
+  async #checkRuntime(agent: NodeAgent, runtime: GuestRuntime, successor: Activation<GuestDriver>): Promise<void> {
+    const { node } = agent;
+    checkRequirements(successor, agent);
     const found = await withinDeadline(this.#options.clock, 'fingerprint', adoptDeadlineMs, () =>
       firstValueFrom(successor.provider.fingerprint()),
     );
-    if (!found.available)
+    if (!found.available) {
       throw new CloudosError('RUNTIME_UNAVAILABLE', `${node}: ${found.reason}`, { remedy: found.remedy });
+    }
     const now = runtime.fingerprint?.runtime;
     if (now === undefined || found.runtime === now) return;
     throw new CloudosError(
@@ -133,7 +156,15 @@ export class Swapper {
 
   #swapHost(slot: Slot<'host'> | undefined, spec: PluginSpec): Promise<SwapResult> {
     if (!slot) throw new CloudosError('SLOT_EMPTY', 'the node has not started yet');
-    return this.#carryOut(slot, spec, { prepare: () => slot.prepare(spec), handOver: async () => undefined });
+    const describes = async ({ provider }: Successor<'host'>): Promise<void> => {
+      await withinDeadline(this.#options.clock, 'inventory', adoptDeadlineMs, () =>
+        firstValueFrom(provider.inventory()),
+      );
+    };
+    return this.#carryOut(slot, spec, {
+      prepare: () => this.#prepared(slot, spec, describes),
+      handOver: async () => undefined,
+    });
   }
 
   async #carryOut<S extends SlotName>(
@@ -165,7 +196,7 @@ export class Swapper {
       } finally {
         steps.discard?.(successor);
       }
-      return { ...change, position: completed, catchUpMs: clock.now() - startedAt };
+      return { ...change, generation: slot.view().generation, position: completed, catchUpMs: clock.now() - startedAt };
     } catch (thrown) {
       const error = asCloudosError(thrown, 'PLUGIN_FAILED');
       if (completed >= 0) throw error; // the successor is in charge: its slot restarts it

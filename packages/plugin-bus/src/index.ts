@@ -8,13 +8,13 @@ export {
   loadPlugin,
   type PluginSource,
 } from './plugin-loader.ts';
+export { Slot } from './slot.ts';
 export {
   type Activation,
   type PluginSpec,
-  Slot,
   type SlotFailure,
   type SlotHooks,
   type SlotLimits,
   type SlotOptions,
   slotLimits,
-} from './slot.ts';
+} from './slot-options.ts';

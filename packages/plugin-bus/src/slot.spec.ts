@@ -3,7 +3,8 @@ import { NEVER } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { givenPlugins } from './plugin-loader.ts';
-import { Slot, type SlotFailure, type SlotLimits } from './slot.ts';
+import { Slot } from './slot.ts';
+import type { SlotFailure, SlotLimits } from './slot-options.ts';
 
 const host: HostDriver = { inventory: () => NEVER, checks: async () => [] };
 
@@ -149,5 +150,96 @@ describe('a slot', () => {
     expect(order).toEqual(['first', 'hand-over', 'second']);
     expect(slot.active?.generation).toBe(2);
     await slot.close();
+  });
+
+  it('lets a restart that is under way end before it hands over', async () => {
+    let tries = 0;
+    let finish = () => {};
+    const { slot, seen, loaded } = await slotOf(
+      plugin(async () => {
+        if (++tries === 1) throw new Error('not yet');
+        if (tries === 2)
+          await new Promise<void>((resolve) => {
+            finish = resolve;
+          });
+        return host;
+      }),
+    );
+    await slot.start();
+    await until(() => tries === 2);
+    const successor = await slot.prepare({ plugin: loaded, config: {} });
+    const replaced = slot.replace(successor, async () => {});
+    finish();
+    await replaced;
+    expect(slot.active).toBe(successor);
+    expect(seen.activated.at(-1)).toBe(successor.generation);
+    await slot.close();
+    expect(successor.scope.closed).toBe(true);
+  });
+
+  it('counts a failure that is reported twice once', async () => {
+    const { slot, seen } = await slotOf(plugin(() => host));
+    await slot.start();
+    const { active } = slot;
+    await Promise.all([slot.fail(new Error('broken'), active), slot.fail(new Error('broken again'), active)]);
+    await until(() => slot.view().state === 'active');
+    expect(seen.failures).toHaveLength(1);
+    expect(seen.activated).toEqual([1, 2]);
+    await slot.close();
+  });
+
+  it('does not take down the predecessor when a successor reports a failure', async () => {
+    const failing = definePlugin({
+      ...plugin(() => host),
+      create: ({ fail, generation }) => {
+        if (generation > 1) fail(new Error('unfit'));
+        return host;
+      },
+    });
+    const { slot, loaded } = await slotOf(failing);
+    await slot.start();
+    await expect(slot.prepare({ plugin: loaded, config: {} })).rejects.toThrow('unfit');
+    expect(slot.view()).toMatchObject({ state: 'active' });
+    expect(slot.active?.generation).toBe(1);
+    await slot.close();
+  });
+
+  it('does not put a successor in charge that has failed since it was made', async () => {
+    let report = (_: unknown) => {};
+    const late = definePlugin({
+      ...plugin(() => host),
+      create: ({ fail, generation }) => {
+        if (generation > 1) report = fail;
+        return host;
+      },
+    });
+    const { slot, loaded } = await slotOf(late);
+    await slot.start();
+    const successor = await slot.prepare({ plugin: loaded, config: {} });
+    report(new Error('fell over'));
+    await expect(slot.replace(successor, async () => {})).rejects.toThrow('fell over');
+    expect(slot.active?.generation).toBe(1);
+    expect(successor.scope.closed).toBe(true);
+    await slot.close();
+  });
+
+  it('closes for good, also while it is being started', async () => {
+    let finish = () => {};
+    const { slot, seen } = await slotOf(
+      plugin(async () => {
+        await new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+        return host;
+      }),
+    );
+    const starting = slot.start();
+    await until(() => slot.view().state === 'starting');
+    const closing = slot.close();
+    finish();
+    await Promise.all([starting, closing]);
+    expect(seen.activated).toEqual([]);
+    expect(slot.view().state).toBe('stopped');
+    expect(slot.active).toBeUndefined();
   });
 });

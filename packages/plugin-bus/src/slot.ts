@@ -1,10 +1,8 @@
 import {
   asCloudosError,
-  type Clock,
   CloudosError,
   errorCode,
-  type IdSource,
-  type Logger,
+  messageOf,
   type PluginContext,
   type PluginView,
   Scope,
@@ -12,78 +10,15 @@ import {
   type SlotProviders,
 } from '@cloudos/sdk';
 import { withinDeadline } from './deadline.ts';
-import { checkConfig, expectSlot, type LoadedPlugin } from './plugin-loader.ts';
-
-/** A plugin and what the stack file configures it with. */
-export interface PluginSpec {
-  readonly plugin: LoadedPlugin;
-  readonly config: unknown;
-}
-
-/** A provider in charge of its slot, or about to be. */
-export interface Activation<P> {
-  readonly spec: PluginSpec;
-  readonly provider: P;
-  readonly generation: number;
-  readonly scope: Scope;
-}
-
-/** What the owner of a slot does when its provider comes and goes. */
-export interface SlotHooks<P> {
-  /** Takes the provider into use. A throw counts as a failure of the plugin. */
-  activated(activation: Activation<P>): void | Promise<void>;
-  /** The provider is not in use any more; its scope closes next. */
-  deactivated(activation: Activation<P>): void | Promise<void>;
-  /** A failure was noticed. `restartAt` is absent when it is not tried again. */
-  failed(failure: SlotFailure): void;
-}
-
-export interface SlotFailure {
-  readonly slot: SlotName;
-  readonly node?: string;
-  readonly plugin: string;
-  readonly generation: number;
-  readonly error: CloudosError;
-  readonly attempt: number;
-  readonly restartAt?: number;
-}
-
-/** Bounds of a slot. */
-export interface SlotLimits {
-  /** How long `create` of a plugin may take. */
-  readonly activateDeadlineMs: number;
-  /** How long one call of a driver may take unless the caller says otherwise. */
-  readonly callDeadlineMs: number;
-  /** Restarts before the slot stays failed. */
-  readonly restartsMax: number;
-  /** First delay before a restart; doubled each time. */
-  readonly restartDelayMs: number;
-  readonly restartDelayMaxMs: number;
-  /** Sound for that long: the count of restarts begins anew. */
-  readonly soundAfterMs: number;
-}
-
-export const slotLimits: SlotLimits = {
-  activateDeadlineMs: 30_000,
-  callDeadlineMs: 120_000,
-  restartsMax: 5,
-  restartDelayMs: 500,
-  restartDelayMaxMs: 30_000,
-  soundAfterMs: 60_000,
-};
-
-export interface SlotOptions<S extends SlotName> {
-  readonly slot: S;
-  readonly node?: string;
-  readonly dataDir: (plugin: string) => string;
-  readonly clock: Clock;
-  readonly newId: IdSource;
-  readonly logger: Logger;
-  readonly hooks: SlotHooks<SlotProviders[S]>;
-  readonly limits?: Partial<SlotLimits>;
-  /** Generation of the last activation that the log knows of. */
-  readonly generation?: number;
-}
+import { checkConfig, expectSlot } from './plugin-loader.ts';
+import {
+  type Activation,
+  type Health,
+  type PluginSpec,
+  type SlotLimits,
+  type SlotOptions,
+  slotLimits,
+} from './slot-options.ts';
 
 /**
  * One place in a stack, and the plugin that fills it now. A plugin that throws or hangs takes down its slot and no
@@ -104,8 +39,13 @@ export class Slot<S extends SlotName> {
   #cancelRestart: () => void = () => {};
   #soundSince = 0;
   #closed = false;
+  /** The end of the last change of the provider that was asked for. */
+  #turn: Promise<void> = Promise.resolve();
+  readonly #health = new WeakMap<Activation<SlotProviders[S]>, Health<SlotProviders[S]>>();
   /** While the provider is being replaced, what new calls wait for. */
   #gate: Promise<void> | undefined;
+  #open: () => void = () => {};
+  #replacing = 0;
   #calls = 0;
   #idle: () => void = () => {};
 
@@ -146,19 +86,13 @@ export class Slot<S extends SlotName> {
   }
 
   /** Activates the plugin. A failure is reported through the hooks and tried again; it is not thrown. */
-  async start(): Promise<void> {
-    if (this.#closed || this.#active) return;
-    this.#state = 'starting';
-    this.#restartAt = undefined;
-    try {
-      const activation = await this.prepare(this.#spec);
-      if (this.#closed) return await activation.scope.close();
-      this.#active = activation;
-      await this.#options.hooks.activated(activation);
-      this.#settle();
-    } catch (error) {
-      await this.#fail(error);
-    }
+  start(): Promise<void> {
+    return this.#inTurn(() => this.#start());
+  }
+
+  /** Resolves when the provider is not being replaced at the moment. */
+  async settled(): Promise<void> {
+    while (this.#gate) await this.#gate;
   }
 
   /**
@@ -170,7 +104,7 @@ export class Slot<S extends SlotName> {
     use: (provider: SlotProviders[S]) => T | Promise<T>,
     deadlineMs: number = this.#limits.callDeadlineMs,
   ): Promise<T> {
-    if (this.#gate) await this.#gate;
+    if (this.#gate) await this.settled();
     const active = this.#active;
     if (!active) throw this.#emptyError();
     this.#calls++;
@@ -199,16 +133,13 @@ export class Slot<S extends SlotName> {
   }
 
   /**
-   * Takes the slot down because of that error, and restarts it later. Ignored for a provider that is gone already.
+   * Takes the slot down because of that error, and restarts it later. Ignored for a provider that is not in charge.
    * @param final do not restart it: another kernel has taken over what it did
    */
-  async fail(
-    error: unknown,
-    of: Activation<SlotProviders[S]> | undefined = this.#active,
-    final = false,
-  ): Promise<void> {
-    if (of !== this.#active || this.#closed) return;
-    await this.#fail(error, final);
+  fail(error: unknown, of: Activation<SlotProviders[S]> | undefined, final = false): Promise<void> {
+    return this.#inTurn(async () => {
+      if (of !== undefined && of === this.#active && !this.#closed) await this.#fail(error, final);
+    });
   }
 
   /** Creates a provider in a scope of its own without putting it in charge. */
@@ -219,7 +150,7 @@ export class Slot<S extends SlotName> {
     const generation = ++this.#generation;
     const scope = new Scope(`${definition.name}#${generation}`);
     const { clock, newId, logger, dataDir } = this.#options;
-    const holder: { activation?: Activation<SlotProviders[S]> } = {};
+    const health: Health<SlotProviders[S]> = {};
     const context: PluginContext = {
       scope,
       logger,
@@ -228,70 +159,121 @@ export class Slot<S extends SlotName> {
       generation,
       dataDir: dataDir(definition.name),
       ...(this.node !== undefined && { node: { id: this.node } }),
-      fail: (error) => void this.fail(error, holder.activation),
+      fail: (error) => {
+        health.failure ??= asCloudosError(error, 'PLUGIN_FAILED');
+        void this.fail(error, health.activation);
+      },
     };
     try {
       const provider = await withinDeadline(clock, `${definition.name}: create`, this.#limits.activateDeadlineMs, () =>
         definition.create(context, config),
       );
-      holder.activation = {
+      if (health.failure) throw health.failure;
+      const activation = {
         spec: { plugin: spec.plugin, config },
         provider: provider as SlotProviders[S],
         generation,
         scope,
       };
-      return holder.activation;
+      health.activation = activation;
+      this.#health.set(activation, health);
+      return activation;
     } catch (error) {
-      await scope.close().catch((closing) => logger.warn(String(closing)));
+      await this.#closeScope(scope);
       throw asCloudosError(error, 'PLUGIN_FAILED', `${definition.name}: create`);
     }
   }
 
+  /** Closes a provider that was prepared and is not put in charge. */
+  discard(activation: Activation<SlotProviders[S]>): Promise<void> {
+    return this.#closeScope(activation.scope);
+  }
+
   /**
-   * Holds back new calls until those under way have ended, lets `handOver` move what is needed from the predecessor to the successor, then puts the
-   * successor in charge. When `handOver` throws, the predecessor stays and the successor is closed.
+   * Holds back new calls until those under way have ended, lets `handOver` move what is needed from the predecessor to
+   * the successor, then puts the successor in charge. When `handOver` throws, or the successor has failed before it,
+   * the predecessor stays and the successor is closed. When the successor fails after it, it is in charge all the same
+   * and restarted like any other.
    */
-  async replace(
+  replace(
     successor: Activation<SlotProviders[S]>,
     handOver: (from: Activation<SlotProviders[S]> | undefined) => Promise<void>,
   ): Promise<void> {
-    let open = () => {};
-    this.#gate = new Promise((resolve) => {
-      open = resolve;
+    this.#replacing++;
+    this.#gate ??= new Promise((open) => {
+      this.#open = open;
     });
-    try {
-      await this.#quiet();
-      const predecessor = this.#active;
-      await handOver(predecessor);
-      this.#cancelRestart();
-      if (predecessor) await this.#options.hooks.deactivated(predecessor);
-      this.#active = successor;
-      this.#spec = successor.spec;
-      this.#attempt = 0;
-      await this.#options.hooks.activated(successor);
-      this.#settle();
-      if (predecessor) await this.#dispose(predecessor);
-    } catch (error) {
-      if (this.#active !== successor) await this.#dispose(successor);
-      else await this.#fail(error);
-      throw error;
-    } finally {
+    return this.#inTurn(() => this.#replace(successor, handOver)).finally(() => {
+      if (--this.#replacing > 0) return;
       this.#gate = undefined;
-      open();
-    }
+      this.#open();
+    });
   }
 
   /** Takes the provider out of use. What it runs goes on running. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  close(): Promise<void> {
     this.#closed = true;
     this.#cancelRestart();
-    const active = this.#active;
-    this.#active = undefined;
-    this.#state = 'stopped';
-    if (!active) return;
-    await this.#options.hooks.deactivated(active);
-    await this.#dispose(active);
+    return this.#inTurn(async () => {
+      const active = this.#active;
+      this.#active = undefined;
+      this.#state = 'stopped';
+      if (active) await this.#release(active);
+    });
+  }
+
+  async #start(): Promise<void> {
+    if (this.#closed || this.#active) return;
+    this.#state = 'starting';
+    this.#restartAt = undefined;
+    try {
+      const activation = await this.prepare(this.#spec);
+      if (this.#closed) return await this.discard(activation);
+      this.#active = activation;
+      await this.#options.hooks.activated(activation);
+      this.#settle();
+    } catch (error) {
+      await this.#fail(error);
+    }
+  }
+
+  async #replace(
+    successor: Activation<SlotProviders[S]>,
+    handOver: (from: Activation<SlotProviders[S]> | undefined) => Promise<void>,
+  ): Promise<void> {
+    const predecessor = await this.#handOver(successor, handOver);
+    this.#cancelRestart();
+    this.#active = successor;
+    this.#spec = successor.spec;
+    this.#attempt = 0;
+    try {
+      if (predecessor) await this.#deactivate(predecessor);
+      await this.#options.hooks.activated(successor);
+      this.#settle();
+    } catch (error) {
+      await this.#fail(error);
+      throw error;
+    } finally {
+      if (predecessor) await this.#closeScope(predecessor.scope);
+    }
+  }
+
+  async #handOver(
+    successor: Activation<SlotProviders[S]>,
+    handOver: (from: Activation<SlotProviders[S]> | undefined) => Promise<void>,
+  ): Promise<Activation<SlotProviders[S]> | undefined> {
+    try {
+      await this.#quiet();
+      if (this.#closed) throw this.#emptyError();
+      const failure = this.#health.get(successor)?.failure;
+      if (failure) throw failure;
+      const predecessor = this.#active;
+      await handOver(predecessor);
+      return predecessor;
+    } catch (error) {
+      await this.discard(successor);
+      throw error;
+    }
   }
 
   #settle(): void {
@@ -309,8 +291,8 @@ export class Slot<S extends SlotName> {
     const now = clock.now();
     if (active && now - this.#soundSince >= this.#limits.soundAfterMs) this.#attempt = 0;
     this.#attempt++;
-    const failure = asCloudosError(error, 'PLUGIN_FAILED');
-    this.#failure = this.#stamp(failure, active);
+    const failure = this.#stamp(asCloudosError(error, 'PLUGIN_FAILED'), active);
+    this.#failure = failure;
     const again = !final && this.#attempt <= this.#limits.restartsMax && !this.#closed;
     const delayMs = Math.min(this.#limits.restartDelayMs * 2 ** (this.#attempt - 1), this.#limits.restartDelayMaxMs);
     this.#restartAt = again ? now + delayMs : undefined;
@@ -324,15 +306,37 @@ export class Slot<S extends SlotName> {
       attempt: this.#attempt,
       ...(this.#restartAt !== undefined && { restartAt: this.#restartAt }),
     });
-    if (active) {
-      await this.#options.hooks.deactivated(active);
-      await this.#dispose(active);
-    }
+    if (active) await this.#release(active);
+    this.#cancelRestart();
     if (again && !this.#closed) this.#cancelRestart = clock.after(delayMs, () => void this.start());
   }
 
-  async #dispose(activation: Activation<SlotProviders[S]>): Promise<void> {
-    await activation.scope.close().catch((error) => this.#options.logger.warn(`${this.label}: ${error}`));
+  /** One after another: starting, failing, replacing and closing never overlap. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
+  }
+
+  async #release(activation: Activation<SlotProviders[S]>): Promise<void> {
+    await this.#deactivate(activation);
+    await this.#closeScope(activation.scope);
+  }
+
+  /** Whatever goes wrong in taking a provider out of use, it is out of use. */
+  async #deactivate(activation: Activation<SlotProviders[S]>): Promise<void> {
+    try {
+      await this.#options.hooks.deactivated(activation);
+    } catch (error) {
+      this.#options.logger.warn(`${this.label}: leaving ${activation.scope.label}: ${messageOf(error)}`);
+    }
+  }
+
+  async #closeScope(scope: Scope): Promise<void> {
+    await scope.close().catch((error) => this.#options.logger.warn(`${this.label}: ${messageOf(error)}`));
   }
 
   #stamp(error: CloudosError, active: Activation<SlotProviders[S]> | undefined): CloudosError {

@@ -20,14 +20,21 @@ const snapshotKey = 'kernel/cluster';
 export class ClusterFeed {
   readonly #log: EventLog & Pick<LogProvider, 'snapshots'>;
   readonly #logger: Logger;
+  readonly #onError: (error: unknown) => void;
   readonly #snapshots: SnapshotPace;
   readonly #changes = new Subject<readonly SharedEvent[]>();
   readonly #waiting = new Set<{ position: number; reached: () => void }>();
   #state: ClusterState = emptyCluster();
   #subscription: Subscription | undefined;
 
-  constructor(log: EventLog & Pick<LogProvider, 'snapshots'>, clock: Clock, logger: Logger) {
+  constructor(
+    log: EventLog & Pick<LogProvider, 'snapshots'>,
+    clock: Clock,
+    logger: Logger,
+    onError: (error: unknown) => void,
+  ) {
     this.#log = log;
+    this.#onError = onError;
     this.#logger = logger;
     this.#snapshots = new SnapshotPace(clock, snapshotEvery);
   }
@@ -46,24 +53,33 @@ export class ClusterFeed {
   async catchUp(): Promise<void> {
     const snapshot = await this.#log.snapshots.load(snapshotKey, clusterSnapshotVersion);
     if (snapshot && snapshot.position <= this.#log.head()) {
-      this.#state = loadCluster(snapshot.state);
-      this.#snapshots.loaded(snapshot.position);
+      try {
+        this.#state = loadCluster(snapshot.state);
+        this.#snapshots.loaded(snapshot.position);
+      } catch (error) {
+        this.#logger.warn(`snapshot of the cluster cannot be loaded, replaying the log: ${messageOf(error)}`);
+      }
     }
     for await (const batch of this.#log.read({ from: this.#state.position + 1 })) this.#evolve(batch);
   }
 
   /** Follows the log from where {@link catchUp} has led to. */
   start(): void {
-    this.#subscription = this.#log.subscribe(this.#state.position + 1).subscribe((batch) => {
-      this.#evolve(batch);
-      this.#changes.next(batch as readonly SharedEvent[]);
-      for (const waiting of this.#waiting) {
-        if (waiting.position > this.#state.position) continue;
-        this.#waiting.delete(waiting);
-        waiting.reached();
-      }
-      if (this.#snapshots.due(this.#state.position)) void this.save();
+    this.#subscription = this.#log.subscribe(this.#state.position + 1).subscribe({
+      next: (batch) => this.#take(batch),
+      error: this.#onError,
     });
+  }
+
+  #take(batch: readonly RecordedEvent[]): void {
+    this.#evolve(batch);
+    this.#changes.next(batch as readonly SharedEvent[]);
+    for (const waiting of this.#waiting) {
+      if (waiting.position > this.#state.position) continue;
+      this.#waiting.delete(waiting);
+      waiting.reached();
+    }
+    if (this.#snapshots.due(this.#state.position)) void this.save();
   }
 
   /** Resolves when the state has taken in that position. */

@@ -1,13 +1,7 @@
 import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
-import {
-  type Clock,
-  CloudosError,
-  type GuestDriver,
-  type GuestExit,
-  type GuestFingerprint,
-  type GuestStatus,
-} from '@cloudos/sdk';
+import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestStatus } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
+import { checkRequirements } from './requirements.ts';
 
 /** What a node agent wants to know of its runtimes. */
 export interface RuntimeOwner {
@@ -62,17 +56,8 @@ export class GuestRuntime {
   };
 
   async #attach(activation: Activation<GuestDriver>): Promise<void> {
-    const { provider, spec } = activation;
-    const { name, requires = [] } = spec.plugin.definition;
-    const missing = requires.filter(
-      (each) => each.startsWith('host.') && !this.#owner.offers(each.slice('host.'.length)),
-    );
-    if (missing.length > 0) {
-      throw new CloudosError(
-        'PLUGIN_REQUIREMENT',
-        `${name} requires ${missing.join(', ')}, which the host does not offer`,
-      );
-    }
+    const { provider } = activation;
+    checkRequirements(activation, this.#owner);
     let fingerprints: Subscription | undefined;
     const first = new Promise<void>((resolve, reject) => {
       fingerprints = provider.fingerprint().subscribe({

@@ -4,6 +4,7 @@ import {
   type CommandResult,
   type Decision,
   type EventLog,
+  errorCode,
   type IdSource,
   isRefusal,
   type Logger,
@@ -12,6 +13,7 @@ import {
   type Policy,
   type Producer,
   type RecordedEvent,
+  type Refusal,
   type SharedEvent,
 } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
@@ -27,11 +29,21 @@ export interface PolicyLimits {
   readonly deadlineMs: number;
   /** Commands that may wait to be decided. */
   readonly commandsMax: number;
+  /** How long a command waits for room in a log that is full before it is refused. */
+  readonly commandPatienceMs: number;
   /** A snapshot is saved after that many events. */
   readonly snapshotEvery: number;
 }
 
-export const policyLimits: PolicyLimits = { deadlineMs: 30_000, commandsMax: 1_024, snapshotEvery: 100_000 };
+export const policyLimits: PolicyLimits = {
+  deadlineMs: 30_000,
+  commandsMax: 1_024,
+  commandPatienceMs: 2_000,
+  snapshotEvery: 100_000,
+};
+
+/** A policy that is due again at once is woken after that long. */
+const wakeDelayMinMs = 1;
 
 export interface PolicyRunnerOptions {
   readonly policy: Policy;
@@ -42,14 +54,24 @@ export interface PolicyRunnerOptions {
   readonly clock: Clock;
   readonly newId: IdSource;
   readonly logger?: Logger;
+  /** Under which name snapshots are kept: of this policy in this configuration. */
+  readonly snapshotKey: string;
   /** Called once when the policy threw or hung, or another writer took over the stream (REVISION_CONFLICT). */
   readonly onFailure: (error: unknown) => void;
   readonly limits?: Partial<PolicyLimits>;
 }
 
+/** What comes with a command. */
+export interface CommandMeta {
+  /** UUIDv7 of the command; the same id again returns the first result. */
+  readonly id: string;
+  /** W3C Trace Context. */
+  readonly traceparent?: string;
+}
+
 interface PendingCommand {
   readonly command: unknown;
-  readonly id: string;
+  readonly about: CommandMeta;
   readonly resolve: (result: CommandResult) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -74,6 +96,8 @@ export class PolicyRunner {
   /** What `react` has not been shown yet. */
   #unseen: readonly RecordedEvent[] = [];
   #commandWasLast = false;
+  /** What the subscription to the log ended with. */
+  #broken: unknown;
   #cancelWake: () => void = () => {};
   #subscription: Subscription | undefined;
   #running: Promise<void> | undefined;
@@ -92,17 +116,8 @@ export class PolicyRunner {
 
   /** Rebuilds the state from the newest snapshot and the log after it, up to the head. Decides nothing. */
   async catchUp(): Promise<void> {
-    const { policy, log } = this.#options;
-    if (this.#level < 0) {
-      const snapshot = policy.snapshot && (await log.snapshots.load(this.#snapshotKey, policy.snapshot.version));
-      if (policy.snapshot && snapshot && snapshot.position <= log.head()) {
-        this.#state = this.#guard('load', () => policy.snapshot?.load(snapshot.state));
-        this.#level = snapshot.position;
-        this.#snapshots.loaded(snapshot.position);
-      } else {
-        this.#state = this.#guard('initial', () => policy.initial());
-      }
-    }
+    const { log } = this.#options;
+    if (this.#level < 0) await this.#loadSnapshot();
     while (this.#level < log.head()) {
       for await (const batch of log.read({ from: this.#level + 1 })) {
         this.#guard('evolve', () => this.#evolve(batch));
@@ -113,26 +128,31 @@ export class PolicyRunner {
   /** Claims the stream and decides from now on. Call {@link catchUp} before. */
   async start(): Promise<void> {
     await this.#recent.load(this.#options.log, this.#options.stream);
-    await this.#writer.claim([], this.#level);
-    this.#subscription = this.#options.log
-      .subscribe(this.#level + 1, undefined, this.#mail)
-      .subscribe({ next: (batch) => this.#mail.put(batch), complete: () => this.#mail.close() });
+    await this.#writer.claim([], { causation: this.#level });
+    this.#subscription = this.#options.log.subscribe(this.#level + 1, undefined, this.#mail).subscribe({
+      next: (batch) => this.#mail.put(batch),
+      error: (error) => {
+        this.#broken = error;
+        this.#mail.ring();
+      },
+      complete: () => this.#mail.close(),
+    });
     this.#running = this.#run();
   }
 
   /**
    * Has the policy decide a command and appends what it decides.
-   * @param id UUIDv7 of the command; the same id again returns the first result (for the last 4,096 commands)
-   * @throws CloudosError with the code of the refusal; COMMAND_REFUSED when too many wait or the policy stops
+   * @throws CloudosError with the code of the refusal; COMMAND_REFUSED when too many wait; LOG_FULL when there is no
+   * room for it in time; SLOT_EMPTY when the policy stops
    */
-  command(command: unknown, id: string): Promise<CommandResult> {
+  command(command: unknown, about: CommandMeta): Promise<CommandResult> {
     if (this.#stopping.signal.aborted) return Promise.reject(stopped(this.#options.stream));
     if (this.#commands.length >= this.#limits.commandsMax) {
       const message = `${this.#commands.length} commands wait for ${this.#options.stream}; at most ${this.#limits.commandsMax} may`;
       return Promise.reject(new CloudosError('COMMAND_REFUSED', message, { remedy: 'Send it again later.' }));
     }
     return new Promise((resolve, reject) => {
-      this.#commands.push({ command, id, resolve, reject });
+      this.#commands.push({ command, about, resolve, reject });
       this.#mail.ring();
     });
   }
@@ -156,6 +176,7 @@ export class PolicyRunner {
       await this.#turn([]);
       for (;;) {
         const events = await this.#mail.take();
+        if (this.#broken !== undefined) throw this.#broken;
         if (this.#mail.closed) break;
         await this.#turn(events);
       }
@@ -173,22 +194,22 @@ export class PolicyRunner {
   async #turn(events: readonly RecordedEvent[]): Promise<void> {
     const { policy, clock } = this.#options;
     const own = this.#writer.last;
+    const commandIsNext = this.#commandIsNext;
     const decision = this.#guard('react', () => {
       this.#evolve(events);
       if (this.#unseen.length === 0) this.#unseen = events;
       else this.#unseen = this.#unseen.concat(events);
       // Our own last append may still be on its way: decide when it is here.
-      if (this.#level < own || this.#commandIsNext) return undefined;
-      return policy.react(this.#state, this.#unseen as readonly SharedEvent[], clock.now());
+      if (this.#level < own || commandIsNext) return undefined;
+      return checkDecision(policy.react(this.#state, this.#unseen as readonly SharedEvent[], clock.now()));
     });
     if (this.#level < own) return;
+    this.#commandWasLast = commandIsNext;
     if (decision) {
       this.#unseen = [];
-      this.#commandWasLast = false;
       await this.#commit(decision);
       if (this.#commands.length > 0) this.#mail.ring();
     } else {
-      this.#commandWasLast = true;
       await this.#decideNextCommand();
       this.#mail.ring();
     }
@@ -212,69 +233,92 @@ export class PolicyRunner {
   }
 
   async #commit(decision: Decision): Promise<void> {
-    if (decision.events.length > 0) await this.#writer.append(decision.events, this.#level);
+    if (decision.events.length > 0) await this.#writer.append(decision.events, { causation: this.#level });
     this.#wake(decision.wakeAt);
   }
 
   async #decideNextCommand(): Promise<void> {
     const next = this.#commands.shift();
     if (!next) return;
-    const known = this.#recent.get(next.id);
+    const known = this.#recent.get(next.about.id);
     if (known) return next.resolve(known);
     try {
       const { policy, clock } = this.#options;
-      const answer = this.#guard('decide', () => policy.decide(this.#state, next.command, clock.now()));
+      const answer = this.#guard('decide', () => checkDecision(policy.decide(this.#state, next.command, clock.now())));
       if (isRefusal(answer)) {
         const { code, message, ...options } = answer.refused;
         throw new CloudosError(code, message, options);
       }
-      const result = await this.#carryOut(answer, next.id);
-      this.#recent.add(next.id, result);
+      const result = await this.#carryOut(answer, next.about);
+      this.#recent.add(next.about.id, result);
       next.resolve(result);
     } catch (error) {
       next.reject(error);
-      if (!(error as { code?: string }).code || isFenced(error)) throw error;
+      const code = errorCode(error);
+      if (code === undefined || code === 'PLUGIN_TIMEOUT' || isFenced(error)) throw error;
     }
   }
 
-  async #carryOut(decision: Decision, correlation: string): Promise<CommandResult> {
+  async #carryOut(decision: Decision, { id, traceparent }: CommandMeta): Promise<CommandResult> {
     const warnings = decision.warnings ?? [];
     const events = decision.events.map(({ type, data }) => ({ type, data }));
-    if (events.length === 0) return { events, warnings, correlation };
-    const { first, last } = await this.#writer.append(decision.events, this.#level, correlation);
-    return { positions: { first, last }, events, warnings, correlation };
+    if (events.length === 0) return { events, warnings, correlation: id };
+    const about = { causation: this.#level, correlation: id, ...(traceparent !== undefined && { traceparent }) };
+    const { first, last } = await this.#writer.append(decision.events, about, this.#limits.commandPatienceMs);
+    return { positions: { first, last }, events, warnings, correlation: id };
   }
 
   #wake(at: number | undefined): void {
     this.#cancelWake();
     this.#cancelWake = () => {};
     if (at === undefined || this.#stopping.signal.aborted) return;
-    const delayMs = at - this.#options.clock.now();
-    if (delayMs <= 0) this.#mail.ring();
-    else this.#cancelWake = this.#options.clock.after(delayMs, () => this.#mail.ring());
+    // Through the clock even when it is due: a policy that is always due must not keep the thread to itself.
+    const delayMs = Math.max(wakeDelayMinMs, at - this.#options.clock.now());
+    this.#cancelWake = this.#options.clock.after(delayMs, () => this.#mail.ring());
   }
 
+  /** Begins with the newest snapshot. One that cannot be loaded counts as absent: the log has everything. */
+  async #loadSnapshot(): Promise<void> {
+    const { policy, log, logger, producer, snapshotKey } = this.#options;
+    const snapshot = policy.snapshot && (await log.snapshots.load(snapshotKey, policy.snapshot.version));
+    if (snapshot && snapshot.position <= log.head()) {
+      try {
+        this.#state = this.#guard('load', () => policy.snapshot?.load(snapshot.state));
+        this.#level = snapshot.position;
+        this.#snapshots.loaded(snapshot.position);
+        return;
+      } catch (error) {
+        logger?.warn(`snapshot of ${producer.plugin} cannot be loaded, replaying the log: ${messageOf(error)}`);
+      }
+    }
+    this.#state = this.#guard('initial', () => policy.initial());
+  }
+
+  /** Leaves a snapshot. It only makes the next restart faster: failing to is logged and no more. */
   async #saveSnapshot(): Promise<void> {
-    const { policy, log, logger, producer } = this.#options;
+    const { policy, log, logger, producer, snapshotKey } = this.#options;
     if (!policy.snapshot) return;
     const { version, save } = policy.snapshot;
     const position = this.#level;
-    await this.#snapshots.save(position, async () => {
-      const state = this.#guard('save', () => save.call(policy.snapshot, this.#state));
-      // It only makes the next restart faster: a full disk must not stop the policy.
-      await log.snapshots
-        .save(this.#snapshotKey, { version, position, state })
-        .catch((error) => logger?.warn(`snapshot of ${producer.plugin}: ${messageOf(error)}`));
-    });
-  }
-
-  get #snapshotKey(): string {
-    return `policy/${this.#options.producer.plugin}`;
+    try {
+      await this.#snapshots.save(position, async () => {
+        const state = this.#guard('save', () => save.call(policy.snapshot, this.#state));
+        await log.snapshots.save(snapshotKey, { version, position, state });
+      });
+    } catch (error) {
+      logger?.warn(`snapshot of ${producer.plugin}: ${messageOf(error)}`);
+    }
   }
 
   #guard<T>(what: string, call: () => T): T {
     return callWithin(`${this.#options.producer.plugin}: ${what}`, this.#limits.deadlineMs, call);
   }
+}
+
+/** A policy that answers with nothing at all is broken, and must not be asked again and again. */
+function checkDecision<T extends Decision | Refusal>(answer: T): T {
+  if (answer && (isRefusal(answer) || Array.isArray(answer.events))) return answer;
+  throw new TypeError(`a policy must answer with a decision, it answered ${JSON.stringify(answer)}`);
 }
 
 function stopped(stream: string): CloudosError {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Activation, PluginSpec, Slot } from '@cloudos/plugin-bus';
 import {
   type Clock,
@@ -12,7 +13,7 @@ import {
 } from '@cloudos/sdk';
 import type { SlotFactory } from '../slot-factory.ts';
 import { isFenced } from '../stream-writer.ts';
-import { type PolicyLimits, PolicyRunner } from './policy-runner.ts';
+import { type CommandMeta, type PolicyLimits, PolicyRunner } from './policy-runner.ts';
 
 export type PolicySlotName = 'resources' | 'orchestrator';
 
@@ -50,15 +51,17 @@ export class PolicySeat {
   }
 
   /** Has the policy in charge decide. See {@link PolicyRunner.command}. @throws CloudosError SLOT_EMPTY */
-  async command(command: unknown, id: string): Promise<CommandResult> {
+  async command(command: unknown, about: CommandMeta): Promise<CommandResult> {
     for (let sent = 1; ; sent++) {
+      await this.slot.settled();
       const runner = this.#runner;
       if (!runner) throw this.#empty();
       try {
-        return await runner.command(command, id);
+        return await runner.command(command, about);
       } catch (error) {
-        const replaced = hasCode(error, 'SLOT_EMPTY') && this.#runner !== undefined && this.#runner !== runner;
-        if (!replaced || sent === resendsMax) throw error;
+        if (!hasCode(error, 'SLOT_EMPTY') || sent === resendsMax) throw error;
+        await this.slot.settled();
+        if (this.#runner === runner) throw error;
       }
     }
   }
@@ -72,7 +75,7 @@ export class PolicySeat {
       this.#prepared.set(activation.generation, runner);
       return activation;
     } catch (error) {
-      await activation.scope.close();
+      await this.slot.discard(activation);
       throw error;
     }
   }
@@ -107,11 +110,13 @@ export class PolicySeat {
 
   #runnerFor(activation: Activation<Policy>): PolicyRunner {
     const { log, clock, newId, logger, limits } = this.#options;
+    const { plugin, config } = activation.spec;
     return new PolicyRunner({
       policy: activation.provider,
       stream: this.name,
       log,
-      producer: { plugin: activation.spec.plugin.definition.name, generation: activation.generation },
+      producer: { plugin: plugin.definition.name, generation: activation.generation },
+      snapshotKey: `policy/${plugin.definition.name}@${plugin.version}/${digestOf(config)}`,
       clock,
       newId,
       logger,
@@ -124,4 +129,8 @@ export class PolicySeat {
     const { plugin, state, reason } = this.slot.view();
     return new CloudosError('SLOT_EMPTY', `slot ${this.name}: ${plugin} is ${state}${reason ? `: ${reason}` : ''}`);
   }
+}
+
+function digestOf(config: unknown): string {
+  return createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12);
 }

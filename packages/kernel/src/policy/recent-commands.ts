@@ -2,6 +2,8 @@ import type { CommandResult, EventLog, RecordedEvent } from '@cloudos/sdk';
 
 /** Commands whose results are remembered, so that sending one again does nothing twice. */
 export const recentCommandsMax = 4_096;
+/** After a restart, those among that many last events of the stream. */
+export const recentEventsMax = 65_536;
 
 /** The last commands of a policy and what became of them; rebuilt from its stream after a restart. */
 export class RecentCommands {
@@ -20,11 +22,18 @@ export class RecentCommands {
     }
   }
 
-  /** Reads the last events of the stream. */
+  /** Reads the end of the stream. */
   async load(log: Pick<EventLog, 'read'>, stream: string): Promise<void> {
     const events: RecordedEvent[] = [];
-    for await (const batch of log.read({ stream, direction: 'backwards', limit: recentCommandsMax }))
-      events.push(...batch);
+    const commands = new Set<string>();
+    for await (const batch of log.read({ stream, direction: 'backwards', limit: recentEventsMax })) {
+      for (const event of batch) {
+        if (event.meta.correlation === undefined) continue;
+        commands.add(event.meta.correlation);
+        events.push(event);
+      }
+      if (commands.size >= recentCommandsMax) break;
+    }
     for (const { position, type, data, meta } of events.reverse()) {
       if (meta.correlation === undefined) continue;
       const known = this.#results.get(meta.correlation);
