@@ -13,7 +13,7 @@ const joined = event('NodeJoined', { node: 'n1', capacity: requests, attributes:
 
 async function runner(log: ReturnType<typeof withSchemas>, generation: number) {
   const context = await pluginContext();
-  const policy = (await toyResources.create(context, {})) as Policy;
+  const policy = (await toyResources.create(context, toyResources.config.parse({}))) as Policy;
   await context.scope.close();
   const failures: unknown[] = [];
   const run = new PolicyRunner({

@@ -13,7 +13,12 @@ function plugin(create: () => HostDriver | Promise<HostDriver>, name = 'host-tes
   return definePlugin({ name, slot: 'host', apiVersion: 1, description: 'for tests', config, create });
 }
 
-async function slotOf(definition: ReturnType<typeof plugin>, limits: Partial<SlotLimits> = {}, config: unknown = {}) {
+async function slotOf(
+  definition: ReturnType<typeof plugin>,
+  limits: Partial<SlotLimits> = {},
+  config: unknown = {},
+  use = () => {},
+) {
   const seen = { activated: [] as number[], deactivated: [] as number[], failures: [] as SlotFailure[] };
   const loaded = await givenPlugins([definition]).load(definition.name);
   const slot = new Slot<'host'>(
@@ -26,7 +31,10 @@ async function slotOf(definition: ReturnType<typeof plugin>, limits: Partial<Slo
       logger: silentLogger,
       limits: { restartDelayMs: 1, ...limits },
       hooks: {
-        activated: ({ generation }) => void seen.activated.push(generation),
+        activated: ({ generation }) => {
+          use();
+          seen.activated.push(generation);
+        },
         deactivated: ({ generation }) => void seen.deactivated.push(generation),
         failed: (failure) => void seen.failures.push(failure),
       },
@@ -241,5 +249,20 @@ describe('a slot', () => {
     expect(seen.activated).toEqual([]);
     expect(slot.view().state).toBe('stopped');
     expect(slot.active).toBeUndefined();
+  });
+
+  it('gives up on a provider that is never taken into use, too', async () => {
+    const { slot, seen } = await slotOf(
+      plugin(() => host),
+      { restartsMax: 2 },
+      {},
+      () => {
+        throw new Error('cannot be used');
+      },
+    );
+    await slot.start();
+    await until(() => seen.failures.length === 3);
+    expect(slot.view()).toMatchObject({ state: 'failed', attempt: 3 });
+    expect(seen.failures.at(-1)?.restartAt).toBeUndefined();
   });
 });

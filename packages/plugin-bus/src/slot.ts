@@ -37,7 +37,8 @@ export class Slot<S extends SlotName> {
   #failure: CloudosError | undefined;
   #restartAt: number | undefined;
   #cancelRestart: () => void = () => {};
-  #soundSince = 0;
+  /** Since when the provider has been at work; Infinity while it is not. */
+  #soundSince = Number.POSITIVE_INFINITY;
   #closed = false;
   /** The end of the last change of the provider that was asked for. */
   #turn: Promise<void> = Promise.resolve();
@@ -244,6 +245,7 @@ export class Slot<S extends SlotName> {
     const predecessor = await this.#handOver(successor, handOver);
     this.#cancelRestart();
     this.#active = successor;
+    this.#soundSince = Number.POSITIVE_INFINITY;
     this.#spec = successor.spec;
     this.#attempt = 0;
     try {
@@ -289,7 +291,8 @@ export class Slot<S extends SlotName> {
     this.#active = undefined;
     this.#state = 'failed';
     const now = clock.now();
-    if (active && now - this.#soundSince >= this.#limits.soundAfterMs) this.#attempt = 0;
+    if (now - this.#soundSince >= this.#limits.soundAfterMs) this.#attempt = 0;
+    this.#soundSince = Number.POSITIVE_INFINITY;
     this.#attempt++;
     const failure = this.#stamp(asCloudosError(error, 'PLUGIN_FAILED'), active);
     this.#failure = failure;

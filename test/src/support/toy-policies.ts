@@ -13,8 +13,15 @@ import {
 } from '@cloudos/sdk';
 import { z } from 'zod';
 
-/** When a toy policy misbehaves: `create`, or an event type on which `evolve` throws or never returns. */
-const trouble = z.object({ throwsOn: z.string().optional(), hangsOn: z.string().optional() });
+/** When a toy policy misbehaves: in `create`, `decide`, `save`, `load`, or on an event type in `evolve`. */
+const trouble = z.object({
+  throwsOn: z.string().optional(),
+  hangsOn: z.string().optional(),
+  /** `react` returns nothing at all. */
+  answersNothing: z.boolean().default(false),
+  /** `react` always wants to be called again at once. */
+  alwaysDue: z.boolean().default(false),
+});
 type Trouble = z.output<typeof trouble>;
 
 function stumble({ throwsOn, hangsOn }: Trouble, on: string): void {
@@ -51,7 +58,9 @@ export const toyResources = definePlugin({
         }
         return state;
       },
-      react(state): Decision {
+      react(state, _, now): Decision {
+        if (config.answersNothing) return undefined as never;
+        if (config.alwaysDue) return { events: [], wakeAt: now };
         if (state.nodes.length === 0) return nothing;
         const { nodes, placed } = state;
         const events = [...state.pending.keys()].map((instance, at) =>
@@ -59,7 +68,22 @@ export const toyResources = definePlugin({
         );
         return { events };
       },
-      decide: () => refuse('COMMAND_REFUSED', 'the toy takes no commands'),
+      decide() {
+        stumble(config, 'decide');
+        return refuse('COMMAND_REFUSED', 'the toy takes no commands');
+      },
+      snapshot: {
+        version: 1,
+        save({ nodes, pending, placed }) {
+          stumble(config, 'save');
+          return { nodes: [...nodes], pending: [...pending.keys()], placed };
+        },
+        load(saved) {
+          stumble(config, 'load');
+          const { nodes, pending, placed } = saved as { nodes: string[]; pending: string[]; placed: number };
+          return { nodes: [...nodes], pending: new Map(pending.map((instance) => [instance, true])), placed };
+        },
+      },
     };
   },
 });
