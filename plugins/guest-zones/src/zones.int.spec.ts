@@ -169,12 +169,25 @@ describe.skipIf(!isRoot)('zones as root (needs root: run as root)', () => {
   });
 
   describe('limits', () => {
-    test('a fork bomb ends at the limit of processes, and the host does not notice', async () => {
+    test('processes beyond the limit cannot be had, and those that are there go on', async () => {
       const limits = { ...none, pids: 30 };
-      await run('bomb', 'bomb() { bomb | bomb & }; bomb 2>/dev/null; while :; do sleep 1; done', { limits });
-      await until('the limit', async () => ((await driver.stats('bomb')).pids ?? 0) >= 25);
-      for (let look = 0; look < 5; look++) expect((await driver.stats('bomb')).pids).toBeLessThanOrEqual(31);
-      await driver.remove('bomb');
+      const greedy = [
+        "const { spawn } = require('node:child_process');",
+        "let refused = 0; const count = () => { if (++refused === 1) console.log('refused'); };",
+        "for (let i = 0; i < 60; i++) spawn('sleep', ['1000']).on('error', count);",
+        'setInterval(() => {}, 1000);',
+      ].join(' ');
+      await run('greedy', `exec ${node} -e "${greedy}"`, { limits });
+      await until('the limit', async () => ((await driver.stats('greedy')).pids ?? 0) >= 25);
+      for (let look = 0; look < 5; look++) expect((await driver.stats('greedy')).pids).toBeLessThanOrEqual(31);
+      let text = '';
+      await until('a refusal', async () => {
+        text = '';
+        for await (const chunk of driver.logs('greedy', {})) text += Buffer.from(chunk.data).toString();
+        return text !== '';
+      });
+      expect(text).toContain('refused');
+      await driver.remove('greedy');
     });
     test('memory in a file system of the zone counts', async () => {
       const limits = { ...none, memoryBytes: 16 * 2 ** 20 };
