@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { bootKernel, type Kernel, readStack } from '@cloudos/kernel';
 import type { SharedEvent } from '@cloudos/sdk';
 import type { Bench } from './bench.ts';
+import { median } from './figures.ts';
 
 /** A web server in one line; it answers on a port, or on a socket in the file system where one is named. */
 const server =
@@ -121,8 +122,4 @@ async function ended(child: ChildProcess): Promise<void> {
   const exit = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');
   await exit;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

@@ -6,6 +6,7 @@ import { bootKernel, parseStack } from '@cloudos/kernel';
 import { event, type NewEvent, type Snapshot } from '@cloudos/sdk';
 import { openBareLog } from './bare-log.ts';
 import type { Bench, BenchOptions } from './bench.ts';
+import { median } from './figures.ts';
 
 const bench: Bench = {
   prefix: 'kernel',
@@ -220,8 +221,4 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   const startedAt = performance.now();
   await work();
   return performance.now() - startedAt;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

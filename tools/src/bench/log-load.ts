@@ -49,8 +49,3 @@ export const eventPool: readonly NewEvent[] = Array.from({ length: 4096 }, (_, n
     note: 'the guest runs, its namespaces are its own, and its limits hold; '.padEnd(76, '.'),
   },
 }));
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}

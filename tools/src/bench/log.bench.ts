@@ -3,7 +3,8 @@ import { performance } from 'node:perf_hooks';
 import { type Projection, project } from '@cloudos/event-log';
 import { LmdbEventLog } from '@cloudos/log-lmdb';
 import type { Bench, BenchOptions } from './bench.ts';
-import { closedLoop, eventPool, type Load, median, streamCount, streams } from './log-load.ts';
+import { median } from './figures.ts';
+import { closedLoop, eventPool, type Load, streamCount, streams } from './log-load.ts';
 import { RawFile } from './log-raw-file.ts';
 
 const bench: Bench = {
