@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bootKernel, parseStack } from '@cloudos/kernel';
+import { bootKernel, parseStack, snapshotKeyOf } from '@cloudos/kernel';
+import { checkConfig, loadPlugin } from '@cloudos/plugin-bus';
 import { event, type NewEvent, type Snapshot } from '@cloudos/sdk';
 import { openBareLog } from './bare-log.ts';
 import type { Bench, BenchOptions } from './bench.ts';
@@ -16,6 +17,9 @@ const bench: Bench = {
   },
 };
 export default bench;
+
+/** The checkout. */
+const root = new URL('../../../', import.meta.url);
 
 /** Instances that are alive at the end of the written history. */
 const alive = 1_000;
@@ -59,13 +63,18 @@ async function restart({ quick, workDir, progress, report }: BenchOptions): Prom
 
 async function loadSnapshots(dir: string): Promise<void> {
   const { log, close } = await openBareLog(dir);
-  const found: (Snapshot | undefined)[] = [];
-  for (const key of ['kernel/cluster', 'policy/resources-borg', 'policy/orchestrator-kubernetes']) {
+  const policies = await Promise.all(['resources-borg', 'orchestrator-kubernetes'].map(policySnapshotKey));
+  for (const key of ['kernel/cluster', ...policies]) {
+    const found: (Snapshot | undefined)[] = [];
     for (let version = 1; version < 10; version++) found.push(await log.snapshots.load(key, version));
+    if (!found.some((snapshot) => snapshot !== undefined)) throw new Error(`the first boot left no snapshot ${key}`);
   }
   await close();
-  if (found.filter((snapshot) => snapshot !== undefined).length < 3)
-    throw new Error('the first boot left no snapshots');
+}
+
+async function policySnapshotKey(name: string): Promise<string> {
+  const plugin = await loadPlugin(name, fileURLToPath(root));
+  return snapshotKeyOf({ plugin, config: checkConfig(plugin.definition, {}) });
 }
 
 /** Lives of instances from the request to the removal; the last ones are still alive. */
@@ -143,10 +152,9 @@ function simulatedStack() {
 
 /** What a kernel with the default stack takes while nothing happens, beside a bare Node process. */
 async function idle({ quick, workDir, progress, report }: BenchOptions): Promise<void> {
-  const root = fileURLToPath(new URL('../../../', import.meta.url));
   const stateDir = path.join(workDir, 'idle');
-  const cli = path.join(root, 'packages/cli/bin/cloudos.mjs');
-  const stack = path.join(root, 'stacks/local.yaml');
+  const cli = path.join(fileURLToPath(root), 'packages/cli/bin/cloudos.mjs');
+  const stack = path.join(fileURLToPath(root), 'stacks/local.yaml');
   const bare = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1 << 30)'], { stdio: 'ignore' });
   const kernel = spawn(process.execPath, [cli, 'up', '--stack', stack, '--state-dir', stateDir], {
     stdio: ['ignore', 'pipe', 'inherit'],

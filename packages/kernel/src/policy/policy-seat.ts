@@ -110,13 +110,13 @@ export class PolicySeat {
 
   #runnerFor(activation: Activation<Policy>): PolicyRunner {
     const { log, clock, newId, logger, limits } = this.#options;
-    const { plugin, config } = activation.spec;
+    const { plugin } = activation.spec;
     return new PolicyRunner({
       policy: activation.provider,
       stream: this.name,
       log,
       producer: { plugin: plugin.definition.name, generation: activation.generation },
-      snapshotKey: `policy/${plugin.definition.name}@${plugin.version}/${digestOf(config)}`,
+      snapshotKey: snapshotKeyOf(activation.spec),
       clock,
       newId,
       logger,
@@ -131,6 +131,8 @@ export class PolicySeat {
   }
 }
 
-function digestOf(config: unknown): string {
-  return createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12);
+/** Under which name snapshots of a policy are kept: another version or configuration may have made another state. */
+export function snapshotKeyOf({ plugin, config }: PluginSpec): string {
+  const digest = createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12);
+  return `policy/${plugin.definition.name}@${plugin.version}/${digest}`;
 }
