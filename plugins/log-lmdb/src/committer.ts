@@ -142,11 +142,12 @@ export class Committer {
 
   /** Commits until there is nothing to commit. */
   async #run(): Promise<void> {
-    let done: CommitBatch | undefined;
+    /** Appends that are on disk and whose callers have not heard yet. */
+    let done: readonly PendingAppend[] = [];
     while (!this.#failure) {
-      if (done && this.#gathering.events.length < overlapEventsMin) {
+      if (done.length > 0 && this.#gathering.events.length < overlapEventsMin) {
         this.#tell(done);
-        done = undefined;
+        done = [];
         // The queue of ticks comes after all that the callers do at once when they hear.
         await new Promise<void>((resolve) => process.nextTick(resolve));
       }
@@ -156,15 +157,15 @@ export class Committer {
         this.#takeApart(batch);
       } else if (batch.appends.length > 0 || this.#index.wanted) {
         const committing = this.#commit(batch);
-        if (done) this.#tell(done);
+        this.#tell(done);
         await committing;
-        done = batch;
+        done = batch.appends;
       } else if (this.#waiting.length > 0) {
         await this.#searchFirst();
-      } else if (!done) break;
+      } else if (done.length === 0) break;
       if (this.#waiting.length > 0) this.#refill();
     }
-    if (done) this.#tell(done);
+    this.#tell(done);
     if (this.#failure) this.#giveUp(this.#failure);
     this.#busy = false;
     for (const resolve of this.#idle.splice(0)) resolve();
@@ -300,9 +301,9 @@ export class Committer {
     tell(left);
   }
 
-  #tell(batch: CommitBatch): void {
-    this.#release(batch.appends);
-    tell(batch.appends);
+  #tell(appends: readonly PendingAppend[]): void {
+    this.#release(appends);
+    tell(appends);
   }
 
   #release(appends: readonly PendingAppend[]): void {

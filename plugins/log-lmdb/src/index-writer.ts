@@ -10,7 +10,7 @@ export const postingsPendingMax = 131_072;
 /** How long postings wait at most before they are written, in milliseconds. */
 export const indexDelayMs = 1000;
 /** Index rows that ride along with one commit, so that no commit becomes long for the sake of the index. */
-export const indexRowsPerCommit = 128;
+export const indexRowsPerCommit = 64;
 /** Events after which the heads of all streams are saved (or twice as many events as there are streams). */
 export const headsEveryEvents = 65_536;
 

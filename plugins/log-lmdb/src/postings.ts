@@ -2,7 +2,8 @@ import { checkedValue, sealRow } from './checked-row.ts';
 import { parsePostingKey, postingKey } from './keys.ts';
 import { corrupt, type Rows } from './store.ts';
 
-const pairBytes = 12;
+const numberBytesMax = 8;
+let scratch = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** A block and the first revision that the stream has in it. */
 export interface Posting {
@@ -154,9 +155,17 @@ export class Postings {
   }
 }
 
+/** Each number as its distance from the one two before it, in groups of seven bits, the lowest first. */
 function encodePairs(pairs: readonly number[]): Buffer {
-  const row = Buffer.allocUnsafe(4 + (pairs.length / 2) * pairBytes);
-  for (let index = 0; index < pairs.length; index++) row.writeUIntLE(pairs[index]!, 4 + index * 6, 6);
+  if (scratch.length < pairs.length * numberBytesMax + 4) scratch = Buffer.allocUnsafeSlow(pairs.length * 16);
+  let at = 4;
+  for (let index = 0; index < pairs.length; index++) {
+    let left = pairs[index]! - (index < 2 ? 0 : pairs[index - 2]!);
+    for (; left > 127; left = Math.floor(left / 128)) scratch[at++] = (left & 127) | 128;
+    scratch[at++] = left;
+  }
+  const row = Buffer.allocUnsafe(at);
+  scratch.copy(row, 0, 0, at);
   sealRow(row);
   return row;
 }
@@ -164,8 +173,17 @@ function encodePairs(pairs: readonly number[]): Buffer {
 /** Flat pairs (block, revision) of an index row; undefined when it is damaged. */
 export function decodePairs(row: Buffer | undefined): number[] | undefined {
   const value = checkedValue(row);
-  if (!value || value.length % pairBytes !== 0) return undefined;
+  if (!value) return undefined;
   const pairs: number[] = [];
-  for (let at = 0; at < value.length; at += 6) pairs.push(value.readUIntLE(at, 6));
-  return pairs;
+  let number = 0;
+  let scale = 1;
+  for (const byte of value) {
+    number += (byte & 127) * scale;
+    scale *= 128;
+    if (byte > 127) continue;
+    pairs.push(number + (pairs.length < 2 ? 0 : pairs[pairs.length - 2]!));
+    number = 0;
+    scale = 1;
+  }
+  return scale === 1 && pairs.length % 2 === 0 ? pairs : undefined;
 }

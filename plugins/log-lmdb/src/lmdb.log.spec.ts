@@ -1,0 +1,85 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { appendsInFlightMax } from './committer.ts';
+import { LmdbEventLog } from './lmdb.log.ts';
+import { openLogReader } from './reader.ts';
+import { eventBytesMax } from './unstorable.ts';
+
+const event = (n: number) => ({ type: 'x-test-Numbered', data: { n } });
+
+describe('the log of one writing process', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'cloudos-lmdb-'));
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  it('refuses one append more than may wait, and goes on afterwards', async () => {
+    const log = await LmdbEventLog.open({ directory });
+    const waiting = Array.from({ length: appendsInFlightMax }, (_, n) => log.append('s', [event(n)], 'any'));
+    await expect(log.append('s', [event(-1)], 'any')).rejects.toMatchObject({ code: 'LOG_OVERLOADED' });
+    expect(await Promise.all(waiting)).toHaveLength(appendsInFlightMax);
+    expect(await log.append('s', [event(0)], appendsInFlightMax - 1)).toMatchObject({ first: appendsInFlightMax });
+    await log.close();
+  });
+
+  it('refuses an event that is too large, and stores those appended beside it', async () => {
+    const log = await LmdbEventLog.open({ directory });
+    const large = { type: 'x-test-Large', data: 'x'.repeat(eventBytesMax + 1) };
+    const [before, refused, after] = await Promise.allSettled([
+      log.append('s', [event(1)], 'none'),
+      log.append('t', [large], 'none'),
+      log.append('s', [event(2)], 0),
+    ]);
+    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'EVENT_TOO_LARGE' } });
+    expect(before).toMatchObject({ status: 'fulfilled', value: { first: 0 } });
+    expect(after).toMatchObject({ status: 'fulfilled', value: { first: 1, revision: 1 } });
+    expect(await log.verify()).toMatchObject({ ok: true, events: 2 });
+    await log.close();
+  });
+
+  it('gives up when a commit does not settle, and refuses appends from then on', async () => {
+    const failures: string[] = [];
+    const log = await LmdbEventLog.open({
+      directory,
+      commitDeadlineMs: 50,
+      onFailure: (error) => failures.push(error.code),
+      wrapRows: (rows) =>
+        new Proxy(rows, {
+          get(target, name) {
+            if (name === 'flushed') return new Promise(() => {});
+            const value: unknown = Reflect.get(target, name);
+            return typeof value === 'function' ? value.bind(target) : value;
+          },
+        }),
+    });
+    await expect(log.append('s', [event(1)], 'any')).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    await expect(log.append('s', [event(2)], 'any')).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    expect(failures).toEqual(['LOG_UNAVAILABLE']);
+    expect(log.head()).toBe(-1);
+    await log.close();
+  });
+
+  it('lets one of two writers have it', async () => {
+    const both = await Promise.allSettled([LmdbEventLog.open({ directory }), LmdbEventLog.open({ directory })]);
+    const opened = both.filter((result) => result.status === 'fulfilled');
+    expect(opened).toHaveLength(1);
+    expect(both.find((result) => result.status === 'rejected')).toMatchObject({ reason: { code: 'LOG_HELD' } });
+    await opened[0]!.value.close();
+  });
+
+  it('shows a reader beside it what is durable', async () => {
+    const log = await LmdbEventLog.open({ directory });
+    await log.append('s', [event(0)], 'none');
+    const reader = await openLogReader(directory);
+    await log.append('s', [event(1)], 0);
+    expect(reader.head()).toBe(1);
+    const served: unknown[] = [];
+    for await (const batch of reader.read({ stream: 's' })) served.push(...batch.map(({ data }) => data));
+    expect(served).toEqual([{ n: 0 }, { n: 1 }]);
+    await reader.close();
+    await log.close();
+  });
+});
