@@ -200,13 +200,12 @@ function compose(options: ComposeOptions) {
 
   const slots = parts.get(tokens.slots);
   const journal = parts.get(tokens.journal);
-  const cluster = () => parts.get(tokens.feed).state;
   const makeAgents = () =>
     resolved.nodes.map((node) =>
       makeAgent({
         ...node,
         slots,
-        cluster: cluster(),
+        feed: parts.get(tokens.feed),
         clock,
         logger,
         journal,

@@ -8,7 +8,7 @@ import {
 } from './cluster-state.ts';
 
 /** Changes when the saved shape does. */
-export const clusterSnapshotVersion = 1;
+export const clusterSnapshotVersion = 2;
 
 interface SavedCluster {
   position: number;

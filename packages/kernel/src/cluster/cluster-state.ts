@@ -55,6 +55,8 @@ export interface InstanceRecord {
   guest: GuestPhase;
   attempt: number;
   ready: boolean;
+  /** The startup probe of this run has succeeded. */
+  startedUp: boolean;
   handle: unknown;
   address: GuestAddress | undefined;
   pid: number | undefined;
@@ -225,6 +227,7 @@ function requested(state: ClusterState, event: Of<'InstanceRequested'>): void {
     guest: 'none',
     attempt: 0,
     ready: false,
+    startedUp: false,
     handle: undefined,
     address: undefined,
     pid: undefined,
@@ -300,11 +303,13 @@ function evolveGuest(state: ClusterState, instance: InstanceRecord, event: Share
       instance.address = event.data.address as GuestAddress | undefined;
       instance.pid = event.data.pid;
       instance.exit = undefined;
+      instance.startedUp = false;
       instance.reason = undefined;
       instance.ready = instance.wanted === 'run' && instance.template?.readiness === undefined;
       return true;
     case 'GuestHealthy':
       if (event.data.probe === 'readiness') instance.ready = instance.wanted === 'run';
+      if (event.data.probe === 'startup') instance.startedUp = true;
       return true;
     case 'GuestUnhealthy':
       if (event.data.probe === 'readiness') instance.ready = false;

@@ -26,7 +26,8 @@ export function adoptionEvents(node: string, record: InstanceRecord, status: Gue
   if (record.guest === 'none') {
     events.push(event('GuestCreated', { ...about, runtime: status.runtime, handle: status.handle }));
   }
-  if (status.state === 'created' || status.attempt === 0) return events;
+  // A later run than the one that is there was tried already and failed: that is recorded, this one is history.
+  if (status.state === 'created' || status.attempt === 0 || status.attempt < record.attempt) return events;
   const sameRun = record.attempt === status.attempt;
   if (!(sameRun && (recordedRun || record.guest === 'exited'))) events.push(startedEvent(node, status));
   if (status.state === 'exited' && status.exit && !(sameRun && record.guest === 'exited')) {

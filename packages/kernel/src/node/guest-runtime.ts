@@ -2,6 +2,7 @@ import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@clo
 import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestStatus } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
 import { checkRequirements } from './requirements.ts';
+import { same } from './same.ts';
 
 /** What a node agent wants to know of its runtimes. */
 export interface RuntimeOwner {
@@ -23,6 +24,10 @@ export class GuestRuntime {
   readonly #owner: RuntimeOwner;
   #slot: Slot<'guest'> | undefined;
   #fingerprint: GuestFingerprint | undefined;
+  /** The driver whose guests are known. */
+  #attached: Activation<GuestDriver> | undefined;
+  /** Exits that wait for the stock-taking to end. */
+  #early: GuestExit[] | undefined;
   #detach: () => void = () => {};
 
   constructor(owner: RuntimeOwner) {
@@ -62,10 +67,10 @@ export class GuestRuntime {
     const first = new Promise<void>((resolve, reject) => {
       fingerprints = provider.fingerprint().subscribe({
         next: (fingerprint) => {
-          const changed = this.#fingerprint && JSON.stringify(this.#fingerprint) !== JSON.stringify(fingerprint);
+          const before = this.#fingerprint;
           this.#fingerprint = fingerprint;
           resolve();
-          if (changed) this.#owner.fingerprinted(this);
+          if (this.#attached === activation && !same(before, fingerprint)) this.#changed(activation, before);
         },
         error: (error) => {
           reject(error);
@@ -74,8 +79,9 @@ export class GuestRuntime {
       });
     });
     const exits = provider.exits.subscribe({
-      next: (exit) => this.#owner.exited(this, exit),
+      next: (exit) => (this.#early ? this.#early.push(exit) : this.#owner.exited(this, exit)),
       error: (error) => void this.slot.fail(error, activation),
+      complete: () => void this.slot.fail(new Error('the driver tells of no more exits'), activation),
     });
     this.#detach = () => {
       fingerprints?.unsubscribe();
@@ -83,12 +89,33 @@ export class GuestRuntime {
     };
     const { clock } = this.#owner;
     await withinDeadline(clock, `${this.slot.label}: fingerprint`, attachDeadlineMs, () => first);
-    if (!this.#fingerprint?.available) return;
-    const guests = await withinDeadline(clock, `${this.slot.label}: list`, attachDeadlineMs, () => provider.list());
-    await this.#owner.found(this, guests);
+    if (this.#fingerprint?.available) await this.#takeStock(activation);
+    this.#attached = activation;
+  }
+
+  /** Finds the guests. Exits that are told meanwhile are passed on after that: before, nobody could place them. */
+  async #takeStock({ provider }: Activation<GuestDriver>): Promise<void> {
+    this.#early = [];
+    try {
+      const { clock } = this.#owner;
+      const guests = await withinDeadline(clock, `${this.slot.label}: list`, attachDeadlineMs, () => provider.list());
+      await this.#owner.found(this, guests);
+    } finally {
+      const early = this.#early;
+      this.#early = undefined;
+      for (const exit of early) this.#owner.exited(this, exit);
+    }
+  }
+
+  /** A runtime that has become available may have guests that nobody has taken note of. */
+  #changed(activation: Activation<GuestDriver>, before: GuestFingerprint | undefined): void {
+    this.#owner.fingerprinted(this);
+    if (before?.available || !this.#fingerprint?.available) return;
+    this.#takeStock(activation).catch((error) => void this.slot.fail(error, activation));
   }
 
   #leave(): void {
+    this.#attached = undefined;
     this.#detach();
     this.#detach = () => {};
   }

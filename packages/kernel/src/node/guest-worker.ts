@@ -16,7 +16,7 @@ import {
 import type { ClusterState, InstanceRecord } from '../cluster/cluster-state.ts';
 import { exitedEvent, startedEvent } from './adoption.ts';
 import type { GuestRuntime } from './guest-runtime.ts';
-import { checkProbe } from './probe-check.ts';
+import { checkProbe, isDriverDown } from './probe-check.ts';
 import { Prober } from './prober.ts';
 import type { Semaphore } from './semaphore.ts';
 
@@ -42,6 +42,8 @@ export interface GuestWorkplace {
   choose(record: InstanceRecord): GuestRuntime;
   /** Records in the node's stream; holds back while too much waits there. */
   record(events: readonly NewEvent[]): Promise<void>;
+  /** Records what a driver has told. @throws CloudosError PLUGIN_FAILED when that is malformed; the driver pays for it */
+  recordTold(runtime: GuestRuntime, events: readonly NewEvent[]): Promise<void>;
   /** Nothing is left of a guest that the log does not know. */
   forget(instance: string): void;
 }
@@ -62,10 +64,15 @@ export class GuestWorker {
   #busy = false;
   #dirty = false;
   /** `stop` is under way: the exit is what it resolves with, not news. */
-  #stopping = false;
+  #awaitsExit = false;
+  /** What the driver told of the exit while it was awaited. */
+  #toldExit: GuestExit | undefined;
   /** An exit that was told before the start of its run had been noted. */
   #earlyExit: GuestExit | undefined;
+  /** Tries in a row to stop or remove it that failed. */
   #failures = 0;
+  /** How often a call for this guest has taken its driver down. */
+  #blame = 0;
   #prober: Prober | undefined;
 
   constructor(instance: string, workplace: GuestWorkplace) {
@@ -92,20 +99,21 @@ export class GuestWorker {
   found(runtime: GuestRuntime, status: GuestStatus): void {
     this.#runtime = runtime;
     this.#phase = status.state === 'paused' ? 'running' : status.state;
-    this.#attempt = status.attempt;
     const record = this.#record();
-    if (this.#phase === 'running' && record?.wanted === 'run') this.#probe(record, record.ready);
+    this.#attempt = Math.max(status.attempt, record?.attempt ?? 0);
+    if (this.#phase === 'running' && record?.wanted === 'run') this.#probe(record, record);
   }
 
   /** The driver does not list the guest any more. */
   vanished(): void {
     this.#prober?.stop();
-    this.#phase = 'none';
+    if (this.#phase !== 'removed') this.#phase = 'none';
   }
 
   /** The driver tells of an exit. */
   exited(exit: GuestExit): void {
-    if (this.#stopping || !this.#record()) return; // awaited by `stop`, or nobody's any more
+    if (this.#awaitsExit) this.#toldExit = exit;
+    if (this.#awaitsExit || !this.#record()) return;
     if (this.#phase === 'running' && exit.attempt === this.#attempt) this.#ended(exit);
     else if (this.#busy && exit.attempt > this.#attempt) this.#earlyExit = exit;
   }
@@ -135,7 +143,11 @@ export class GuestWorker {
     const record = this.#record();
     if (!record || record.wanted === 'stop') return this.#retire(record);
     if (record.attemptWanted <= this.#attempt) return;
-    if (this.#phase === 'running') await this.#stop(record.graceMs);
+    try {
+      if (this.#phase === 'running') await this.#stop(record.graceMs);
+    } catch (error) {
+      return this.#tryLater(record, 'stop', error);
+    }
     if (!this.#at.stopping.aborted) await this.#run(record);
   }
 
@@ -160,7 +172,7 @@ export class GuestWorker {
     const spec = this.#specOf(record);
     const { handle, runtime: name } = await runtime.slot.call('create', (driver) => driver.create(spec));
     this.#phase = 'created';
-    await this.#at.record([event('GuestCreated', { ...this.#about, runtime: name, handle })]);
+    await this.#at.recordTold(runtime, [event('GuestCreated', { ...this.#about, runtime: name, handle })]);
   }
 
   async #start(runtime: GuestRuntime, record: InstanceRecord, attempt: number): Promise<void> {
@@ -168,10 +180,11 @@ export class GuestWorker {
     const status = await runtime.slot.call('start', (driver) => driver.start(this.instance, attempt));
     this.#phase = 'running';
     this.#attempt = attempt;
-    await this.#at.record([startedEvent(this.#at.node, status)]);
+    await this.#at.recordTold(runtime, [startedEvent(this.#at.node, status)]);
+    if (this.#phase !== 'running') return; // it has ended meanwhile
     const exit = status.exit ?? this.#earlyExit;
     if (exit && exit.attempt === attempt) this.#ended(exit);
-    else this.#probe(record, false);
+    else this.#probe(record);
   }
 
   async #retire(record: InstanceRecord | undefined): Promise<void> {
@@ -180,25 +193,26 @@ export class GuestWorker {
       if (record && this.#phase === 'running') {
         if (record.drainMs > 0) await delay(this.#at.clock, record.drainMs, this.#at.stopping);
         if (this.#at.stopping.aborted) return;
-        await this.#stop(record.graceMs);
+        if (this.#phase === 'running') await this.#stop(record.graceMs);
       }
+      // What the log has of the guest must be gone, whether or not its driver has told us of it.
+      if (!this.#runtime && record && record.guest !== 'none') this.#runtime = this.#at.choose(record);
       const runtime = this.#runtime;
-      if (runtime && this.#phase !== 'none') {
+      if (runtime)
         await this.#at.operations.run(() => runtime.slot.call('remove', (driver) => driver.remove(this.instance)));
-      }
       this.#phase = 'removed';
       if (record) await this.#at.record([event('GuestRemoved', this.#about)]);
       else this.#at.forget(this.instance);
     } catch (error) {
-      await this.#retireLater(record, error);
+      await this.#tryLater(record, this.#phase === 'running' ? 'stop' : 'remove', error);
     }
   }
 
-  async #retireLater(record: InstanceRecord | undefined, error: unknown): Promise<void> {
+  /** Records a failure to stop or remove the guest, and comes back to it: a bounded number of times, less and less often. */
+  async #tryLater(record: InstanceRecord | undefined, stage: Stage, error: unknown): Promise<void> {
     const { stopping, limits, clock } = this.#at;
-    this.#stopping = false;
     if (stopping.aborted || this.#slotComesBack(error)) return;
-    if (record) await this.#failed(this.#attempt, this.#phase === 'running' ? 'stop' : 'remove', error);
+    if (record) await this.#failed(this.#attempt, stage, error);
     if (++this.#failures > limits.retriesMax) return;
     const delayMs = Math.min(limits.retryDelayMs * 2 ** (this.#failures - 1), limits.retryDelayMaxMs);
     clock.after(delayMs, () => this.notify());
@@ -207,20 +221,30 @@ export class GuestWorker {
   async #stop(graceMs: number): Promise<void> {
     const runtime = this.#runtime;
     if (!runtime) return;
-    this.#stopping = true;
+    this.#awaitsExit = true;
+    this.#toldExit = undefined;
     this.#prober?.stop();
-    const exit = await this.#at.operations.run(() =>
-      runtime.slot.call('stop', (driver) => driver.stop(this.instance, graceMs), graceMs + stopMarginMs),
-    );
-    this.#stopping = false;
-    const { instance } = this;
-    this.#ended(exit ?? { instance, attempt: this.#attempt, exitCode: null, signal: null, reason: 'stopped' });
+    try {
+      const stopped = await runtime.slot.call(
+        'stop',
+        (driver) => driver.stop(this.instance, graceMs),
+        graceMs + stopMarginMs,
+      );
+      const { instance } = this;
+      const unknown: GuestExit = { instance, attempt: this.#attempt, exitCode: null, signal: null, reason: 'stopped' };
+      this.#ended(stopped ?? this.#toldExit ?? unknown);
+      this.#failures = 0;
+    } finally {
+      this.#awaitsExit = false;
+    }
   }
 
   #ended(exit: GuestExit): void {
     this.#phase = 'exited';
     this.#prober?.stop();
-    this.#tell(exitedEvent(this.#at.node, exit));
+    const runtime = this.#runtime;
+    // What the writer fails with it tells the node itself; what is malformed costs the driver its slot.
+    if (runtime) this.#at.recordTold(runtime, [exitedEvent(this.#at.node, exit)]).catch(() => {});
   }
 
   async #failed(attempt: number, stage: Stage, error: unknown): Promise<void> {
@@ -240,7 +264,7 @@ export class GuestWorker {
     ]);
   }
 
-  #probe(record: InstanceRecord, ready: boolean): void {
+  #probe(record: InstanceRecord, known: Pick<InstanceRecord, 'ready' | 'startedUp'> = fresh): void {
     this.#prober?.stop();
     const { template } = record;
     if (!template?.readiness && !template?.liveness && !template?.startup) return;
@@ -248,10 +272,11 @@ export class GuestWorker {
     this.#prober = new Prober({
       template,
       clock: this.#at.clock,
-      ready,
+      ready: known.ready,
+      startedUp: known.startedUp,
       check: async (probe) => {
         const runtime = this.#runtime;
-        if (!runtime) return { ok: false, message: 'the guest has no runtime' };
+        if (!runtime) return undefined;
         return checkProbe(
           this.#at.clock,
           { instance: this.instance, runtime, address: this.#record()?.address },
@@ -280,11 +305,15 @@ export class GuestWorker {
     return record?.node === this.#at.node ? record : undefined;
   }
 
-  /** The driver is down and will be restarted: what was asked of it is asked again then. */
+  /**
+   * The driver is down and will be restarted: what was asked of it is asked again then. Not for ever for a guest that
+   * takes it down itself.
+   */
   #slotComesBack(error: unknown): boolean {
-    const down = hasCode(error, 'SLOT_EMPTY') || hasCode(error, 'PLUGIN_TIMEOUT') || hasCode(error, 'PLUGIN_FAILED');
     const slot = this.#runtime?.slot.view();
-    return down && slot !== undefined && (slot.state !== 'failed' || slot.restartAt !== undefined);
+    if (!isDriverDown(error) || slot === undefined) return false;
+    if (!hasCode(error, 'SLOT_EMPTY') && ++this.#blame > blameMax) return false;
+    return slot.state !== 'failed' || slot.restartAt !== undefined;
   }
 
   get #about(): { instance: string; node: string } {
@@ -299,3 +328,8 @@ export class GuestWorker {
 
 /** A driver gets that much more than the grace to stop a guest before its slot counts as hanging. */
 const stopMarginMs = 30_000;
+
+/** Calls for one guest that may take its driver down before the guest counts as failed. */
+const blameMax = 2;
+
+const fresh = { ready: false, startedUp: false };

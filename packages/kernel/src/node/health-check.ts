@@ -29,7 +29,7 @@ function checkHttp(check: Extract<Check, { kind: 'http' }>, target: Target, time
     const request = send(
       { ...target, path: check.path, headers, agent: false, timeout: timeoutMs, rejectUnauthorized: false },
       (response) => {
-        response.resume();
+        response.destroy(); // the status says it all; a body may never end
         clearTimeout(deadline);
         const status = response.statusCode ?? 0;
         resolve({ ok: status >= 200 && status < 400, message: `HTTP status ${status}` });

@@ -1,6 +1,6 @@
 import type { PluginSpec } from '@cloudos/plugin-bus';
 import type { Clock, Logger } from '@cloudos/sdk';
-import type { ClusterState } from '../cluster/cluster-state.ts';
+import type { ClusterFeed } from '../cluster/cluster-feed.ts';
 import type { KernelJournal } from '../kernel-journal.ts';
 import type { SlotFactory } from '../slot-factory.ts';
 import { isFenced, type StreamWriter } from '../stream-writer.ts';
@@ -12,7 +12,7 @@ export interface AgentParts {
   readonly host: PluginSpec;
   readonly guests: readonly PluginSpec[];
   readonly slots: SlotFactory;
-  readonly cluster: ClusterState;
+  readonly feed: ClusterFeed;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly journal: KernelJournal;
@@ -23,14 +23,23 @@ export interface AgentParts {
 
 /** The agent of one node with the slots of its host and its guest runtimes. */
 export function makeAgent(parts: AgentParts): { agent: NodeAgent; start: () => Promise<void> } {
-  const { name, cluster, clock, logger, journal, slots, limits, onFatal } = parts;
+  const { name, feed, clock, logger, journal, slots, limits, onFatal } = parts;
   const writer = parts.writer(`node-${name}`, (error) => {
     if (!isFenced(error)) return onFatal(error);
     logger.warn(`node ${name} is served by another kernel now`);
     void agent.stop();
   });
   const onLost = (reason: string) => journal.nodeLost(name, reason);
-  const agent = new NodeAgent({ node: name, cluster, writer, clock, logger, onLost, ...(limits && { limits }) });
+  const agent = new NodeAgent({
+    node: name,
+    cluster: feed.state,
+    level: (position) => feed.level(position),
+    writer,
+    clock,
+    logger,
+    onLost,
+    ...(limits && { limits }),
+  });
   const host = slots.make('host', parts.host, agent.hostHooks, name);
   const runtimes = parts.guests.map((spec) => {
     const runtime = new GuestRuntime(agent);

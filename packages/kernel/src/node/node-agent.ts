@@ -2,6 +2,7 @@ import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@clo
 import {
   type Clock,
   CloudosError,
+  checkEvent,
   event,
   type GuestExit,
   type GuestStatus,
@@ -9,6 +10,7 @@ import {
   type Logger,
   messageOf,
   type NewEvent,
+  type PluginView,
   type SlotProviders,
 } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
@@ -17,6 +19,7 @@ import type { StreamWriter } from '../stream-writer.ts';
 import { adoptionEvents } from './adoption.ts';
 import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
 import { type GuestLimits, GuestWorker, type GuestWorkplace } from './guest-worker.ts';
+import { same } from './same.ts';
 import { Semaphore } from './semaphore.ts';
 
 /** Bounds of a node agent. */
@@ -25,6 +28,8 @@ export interface NodeLimits extends GuestLimits {
   readonly operationsMax: number;
   /** How long a host may take to describe itself. */
   readonly inventoryDeadlineMs: number;
+  /** How long a host driver may be down before the node counts as lost. */
+  readonly hostGraceMs: number;
 }
 
 export const nodeLimits: NodeLimits = {
@@ -33,12 +38,15 @@ export const nodeLimits: NodeLimits = {
   retryDelayMaxMs: 60_000,
   retriesMax: 10,
   inventoryDeadlineMs: 30_000,
+  hostGraceMs: 10_000,
 };
 
 export interface NodeAgentOptions {
   readonly node: string;
   readonly cluster: ClusterState;
   readonly writer: StreamWriter;
+  /** Resolves when the cluster state has taken in that position. */
+  readonly level: (position: number) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The host is lost; what the log shall say of it is the kernel's to write. */
@@ -64,6 +72,8 @@ export class NodeAgent implements RuntimeOwner {
   #inventory: HostInventory | undefined;
   #inventories: Subscription | undefined;
   #joined = false;
+  /** The host itself has ended its inventory: it is lost, not just its driver. */
+  #hostGone = false;
 
   constructor(options: NodeAgentOptions) {
     this.#options = options;
@@ -81,6 +91,7 @@ export class NodeAgent implements RuntimeOwner {
       stopping: this.#stopping.signal,
       choose: (record) => this.#choose(record),
       record: (events) => writer.write(events),
+      recordTold: (runtime, events) => this.#recordTold(runtime.slot, events),
       forget: (instance) => this.forget(instance),
     };
   }
@@ -96,10 +107,19 @@ export class NodeAgent implements RuntimeOwner {
   readonly hostHooks: SlotHooks<SlotProviders['host']> = {
     activated: (activation) => this.#watchHost(activation),
     deactivated: () => this.#inventories?.unsubscribe(),
-    failed: ({ error }) => {
-      if (this.#joined) this.#options.onLost(error.message);
-    },
+    failed: ({ error, restartAt }) => this.#hostFailed(error.message, restartAt !== undefined),
   };
+
+  /** A driver that is restarted may leave the node for a while; a host that says it is gone is lost at once. */
+  #hostFailed(reason: string, restarted: boolean): void {
+    if (!this.#joined || this.#stopping.signal.aborted) return;
+    const lose = () => {
+      const lost = this.#options.cluster.nodes.get(this.node)?.state !== 'ready';
+      if (!lost && !this.#host?.active && !this.#stopping.signal.aborted) this.#options.onLost(reason);
+    };
+    if (this.#hostGone || !restarted) lose();
+    else this.clock.after(this.#limits.hostGraceMs, lose);
+  }
 
   /** Joins the cluster: claims the node's stream, offers its capacity, and puts its guests in order. */
   async start(host: Slot<'host'>, runtimes: readonly GuestRuntime[]): Promise<void> {
@@ -143,22 +163,23 @@ export class NodeAgent implements RuntimeOwner {
 
   /** Removes every guest and everything that the drivers made, and takes the node out of the cluster. */
   async purge(): Promise<void> {
-    for (const { slot } of this.#runtimes) {
-      if (slot.active) await slot.call('purge', (driver) => driver.purge());
-    }
+    for (const { slot } of this.#runtimes) await slot.call('purge', (driver) => driver.purge());
     await this.#record(event('NodeLeft', { node: this.node, reason: 'taken down' }));
     await this.#options.writer.flushed();
   }
 
   async found(runtime: GuestRuntime, statuses: readonly GuestStatus[]): Promise<void> {
-    const { cluster, logger } = this.#options;
+    const { cluster, logger, writer, level } = this.#options;
+    // What was recorded must be in the cluster state before it is compared with what the driver says.
+    await writer.flushed();
+    await level(writer.last);
     const listed = new Set<string>();
     for (const status of statuses) {
       listed.add(status.instance);
       const worker = this.#worker(status.instance);
       if (worker.busy) continue; // it asks the driver again by itself
       const record = cluster.instances.get(status.instance);
-      if (record?.node === this.node) await this.#record(...adoptionEvents(this.node, record, status));
+      if (record?.node === this.node) await this.#recordTold(runtime.slot, adoptionEvents(this.node, record, status));
       else logger.info(`${this.node}: guest ${status.instance} is not wanted any more, removing it`);
       worker.found(runtime, status);
     }
@@ -184,7 +205,7 @@ export class NodeAgent implements RuntimeOwner {
 
   fingerprinted(): void {
     if (!this.#joined) return;
-    void this.#offer();
+    this.#offerAgain();
     this.#notifyAll();
   }
 
@@ -192,8 +213,7 @@ export class NodeAgent implements RuntimeOwner {
   #choose(record: InstanceRecord): GuestRuntime {
     const wanted = record.runtime;
     const fitting = this.#runtimes.filter(({ fingerprint }) => !wanted || fingerprint?.runtime === wanted);
-    const chosen =
-      fitting.find((runtime) => runtime.usable) ?? fitting.find(({ slot }) => slot.view().restartAt !== undefined);
+    const chosen = fitting.find((runtime) => runtime.usable) ?? fitting.find(({ slot }) => comesBack(slot.view()));
     if (chosen) return chosen;
     const have = this.#runtimes.map(
       ({ fingerprint, slot }) => fingerprint?.runtime ?? slot.spec.plugin.definition.name,
@@ -208,7 +228,9 @@ export class NodeAgent implements RuntimeOwner {
 
   async #watchHost(activation: Activation<SlotProviders['host']>): Promise<void> {
     const first = new Promise<void>((resolve, reject) => {
+      this.#hostGone = false;
       const gone = (error: unknown) => {
+        this.#hostGone = true;
         reject(error);
         void this.#host?.fail(error, activation);
       };
@@ -216,14 +238,17 @@ export class NodeAgent implements RuntimeOwner {
         next: (inventory) => {
           this.#inventory = inventory;
           resolve();
-          if (this.#joined) void this.#offer();
+          if (this.#joined) this.#offerAgain();
         },
         error: gone,
         complete: () => gone(new CloudosError('PLUGIN_FAILED', `the host of node ${this.node} is gone`)),
       });
     });
     await withinDeadline(this.clock, `${this.node}: inventory`, this.#limits.inventoryDeadlineMs, () => first);
-    if (this.#joined) await this.#offer();
+  }
+
+  #offerAgain(): void {
+    this.#offer().catch((error) => this.#options.logger.warn(`${this.node}: ${messageOf(error)}`));
   }
 
   /** Records what the node offers, unless the log says so already. */
@@ -241,8 +266,10 @@ export class NodeAgent implements RuntimeOwner {
     const joined = known?.state === 'ready' && same(known.attributes, attributes);
     if (joined && same(known.capacity, capacity) && same(known.runtimes, runtimes)) return;
     const { node } = this;
-    if (joined) await this.#record(event('NodeCapacityChanged', { node, capacity, runtimes }));
-    else await this.#record(event('NodeJoined', { node, capacity, attributes, runtimes }));
+    const offer = joined
+      ? event('NodeCapacityChanged', { node, capacity, runtimes })
+      : event('NodeJoined', { node, capacity, attributes, runtimes });
+    if (this.#host) await this.#recordTold(this.#host, [offer]);
   }
 
   #notifyAll(): void {
@@ -268,11 +295,28 @@ export class NodeAgent implements RuntimeOwner {
     return worker;
   }
 
+  /** Records what a driver has told. What is malformed is not recorded: it costs the driver its slot. */
+  async #recordTold(slot: Slot<'guest'> | Slot<'host'>, events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    try {
+      for (const { type, data } of events) checkEvent(type, data);
+    } catch (error) {
+      const { name } = slot.spec.plugin.definition;
+      const failure = new CloudosError('PLUGIN_FAILED', `${name} told what cannot be: ${messageOf(error)}`, {
+        cause: error,
+      });
+      void slot.fail(failure, slot.active as never);
+      throw failure;
+    }
+    await this.#options.writer.write(events);
+  }
+
   async #record(...events: NewEvent[]): Promise<void> {
     if (events.length > 0) await this.#options.writer.write(events);
   }
 }
 
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/** A slot without a provider that will have one soon. */
+function comesBack({ state, restartAt }: PluginView): boolean {
+  return state === 'starting' || restartAt !== undefined;
 }

@@ -5,11 +5,13 @@ export type ProbeKind = 'readiness' | 'liveness' | 'startup';
 export interface ProberOptions {
   readonly template: Pick<GuestTemplate, ProbeKind>;
   readonly clock: Clock;
-  readonly check: (probe: Probe) => Promise<ProbeResult>;
+  /** Carries out one probe; undefined when that was not possible, which says nothing about the guest. */
+  readonly check: (probe: Probe) => Promise<ProbeResult | undefined>;
   /** A verdict has changed. */
   readonly report: (kind: ProbeKind, healthy: boolean, message: string) => void;
-  /** What the log says of readiness, for a guest that was adopted. */
+  /** What the log says of a guest that was adopted. */
   readonly ready?: boolean;
+  readonly startedUp?: boolean;
 }
 
 /**
@@ -34,7 +36,8 @@ export class Prober {
 
   async #run(): Promise<void> {
     const { startup, readiness, liveness } = this.#options.template;
-    if (startup && !this.#options.ready) await this.#watch('startup', startup, undefined, true);
+    if (startup && !this.#options.ready && !this.#options.startedUp)
+      await this.#watch('startup', startup, undefined, true);
     if (readiness) void this.#watch('readiness', readiness, this.#options.ready || undefined, false);
     if (liveness) void this.#watch('liveness', liveness, true, false);
   }
@@ -49,6 +52,10 @@ export class Prober {
     while (!signal.aborted) {
       const result = await check(probe);
       if (signal.aborted) return;
+      if (!result) {
+        await delay(clock, probe.periodMs, signal);
+        continue;
+      }
       streak = result.ok === last ? streak + 1 : 1;
       last = result.ok;
       const threshold = result.ok ? probe.successThreshold : probe.failureThreshold;

@@ -1,0 +1,179 @@
+import guestSimulated, { simulatedWorld } from '@cloudos/guest-simulated';
+import hostSimulated from '@cloudos/host-simulated';
+import type { Kernel } from '@cloudos/kernel';
+import { type AnyPlugin, CloudosError, definePlugin, event, type GuestDriver, type SharedEvent } from '@cloudos/sdk';
+import { afterEach, describe, expect, it } from 'vitest';
+import { bootSimulated, everything, type StackOptions, sharedMemoryLog } from './support/simulated-stack.ts';
+
+const scale = (replicas: number) =>
+  ({ slot: 'orchestrator', command: { type: 'Scale', workload: 'toy', replicas } }) as const;
+const limits = { slots: { restartDelayMs: 20, restartsMax: 2 }, nodes: { retryDelayMs: 10, hostGraceMs: 200 } };
+
+const running: Kernel[] = [];
+afterEach(async () => {
+  for (const kernel of running.splice(0)) await kernel.stop();
+});
+async function boot(options: StackOptions): Promise<Kernel> {
+  const kernel = await bootSimulated({ limits, nodes: 1, ...options });
+  running.push(kernel);
+  return kernel;
+}
+const states = async (kernel: Kernel) => (await kernel.view()).instances.map(({ state }) => state);
+
+/** The simulated guest driver with some of its answers changed. */
+function guestsThat(change: (driver: GuestDriver) => Partial<GuestDriver>): AnyPlugin {
+  return definePlugin({
+    ...guestSimulated,
+    create: async (context, config) => {
+      const driver = await guestSimulated.create(context, config);
+      const changed = change(driver);
+      return new Proxy(driver, {
+        get: (target, key) => {
+          const own = (changed as Record<PropertyKey, unknown>)[key] ?? Reflect.get(target, key, target);
+          return typeof own === 'function' ? own.bind(target) : own;
+        },
+      });
+    },
+  }) as AnyPlugin;
+}
+const types = async (log: Parameters<typeof everything>[0], about: string) =>
+  ((await everything(log)) as SharedEvent[])
+    .filter(({ data }) => (data as { instance?: string }).instance === about)
+    .map(({ type }) => type);
+
+describe('a node agent', () => {
+  it('contains a driver that answers nonsense: its slot pays, nothing of it is recorded, the kernel goes on', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const fatal: unknown[] = [];
+    const nonsense = guestsThat((driver) => ({
+      start: async (...args) => ({ ...(await driver.start(...args)), pid: 'abc' as never }),
+    }));
+    const kernel = await boot({
+      logPlugin: plugin,
+      world: 'nonsense',
+      given: [nonsense],
+      onFatal: (error) => fatal.push(error),
+    });
+    await kernel.command(scale(1));
+    await expect
+      .poll(async () => (await everything(log)).filter(({ type }) => type === 'PluginFailed').length)
+      .toBeGreaterThan(0);
+    expect(JSON.stringify(await everything(log))).not.toContain('"pid":"abc"');
+    expect(fatal).toEqual([]);
+    await kernel.command(scale(0));
+  });
+
+  it('keeps guests while its host driver is restarted', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const clumsy = definePlugin({
+      ...hostSimulated,
+      create: async (context, config) => ({
+        ...(await hostSimulated.create(context, config)),
+        checks: () => Promise.reject(new TypeError('clumsy')),
+      }),
+    });
+    const kernel = await boot({ logPlugin: plugin, world: 'clumsy', given: [clumsy as AnyPlugin] });
+    await kernel.command(scale(2));
+    await expect.poll(() => states(kernel)).toEqual(['ready', 'ready']);
+    await kernel.doctor().catch(() => {});
+    await expect.poll(() => kernel.plugins().find(({ slot }) => slot === 'host')?.generation).toBe(2);
+    const seen = (await everything(log)).map(({ type }) => type);
+    expect(seen).toContain('PluginFailed');
+    expect(seen).not.toContain('NodeLost');
+    expect(await states(kernel)).toEqual(['ready', 'ready']);
+  });
+
+  it('does not say that a guest is removed while its driver cannot be reached', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const world = simulatedWorld('unreachable');
+    const first = await boot({ logPlugin: plugin, world: 'unreachable' });
+    await first.command(scale(2));
+    await expect.poll(() => states(first)).toEqual(['ready', 'ready']);
+    await first.stop();
+    world.setOutage('n-1', 'no runtime today');
+    const second = await boot({ logPlugin: plugin, world: 'unreachable' });
+    await second.command(scale(0));
+    await expect.poll(async () => (await types(log, 'toy-0')).includes('GuestFailed')).toBe(true);
+    expect(await types(log, 'toy-0')).not.toContain('GuestRemoved');
+    expect(world.guests()).toHaveLength(2);
+    world.setOutage('n-1', undefined);
+    await expect.poll(() => world.guests().length, { timeout: 5_000 }).toBe(0);
+    expect(await types(log, 'toy-0')).toContain('GuestRemoved');
+  });
+
+  it('hears of an exit that happens while it takes stock', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const world = simulatedWorld('stock');
+    const first = await boot({ logPlugin: plugin, world: 'stock' });
+    await first.command(scale(1));
+    await expect.poll(() => states(first)).toEqual(['ready']);
+    await first.stop();
+    const dying = guestsThat((driver) => ({
+      list: async () => {
+        const found = await driver.list();
+        world.kill('toy-0', { exitCode: 9, signal: null, reason: 'exited' });
+        return found;
+      },
+    }));
+    const second = await boot({ logPlugin: plugin, world: 'stock', given: [dying] });
+    await expect.poll(() => states(second)).toEqual(['exited']);
+    expect((await types(log, 'toy-0')).filter((type) => type === 'GuestExited')).toHaveLength(1);
+  });
+
+  it('tries again when a guest that is to be restarted could not be stopped', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    let failures = 1;
+    const stubborn = guestsThat((driver) => ({
+      stop: (...args) =>
+        failures-- > 0 ? Promise.reject(new CloudosError('HOST_COMMAND_FAILED', 'not now')) : driver.stop(...args),
+    }));
+    const kernel = await boot({ logPlugin: plugin, world: 'stubborn', given: [stubborn] });
+    await kernel.command(scale(1));
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    const order = event('InstanceRestartOrdered', { instance: 'toy-0', attempt: 2, reason: 'for the test' });
+    await log.append('x-test', [order], 'any');
+    await expect.poll(async () => (await kernel.view()).instances[0]?.attempt, { timeout: 5_000 }).toBe(2);
+    const seen = await types(log, 'toy-0');
+    expect(seen.slice(-4)).toEqual(['InstanceRestartOrdered', 'GuestFailed', 'GuestExited', 'GuestStarted']);
+  });
+
+  it('does not blame a guest for the absence of its driver', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const slow = guestsThat((driver) => ({
+      stats: () => new Promise(() => {}),
+      probe: (...args) => driver.probe?.(...args) as never,
+    }));
+    const kernel = await boot({
+      logPlugin: plugin,
+      world: 'absence',
+      given: [slow],
+      limits: { slots: { restartDelayMs: 150, callDeadlineMs: 20 } },
+    });
+    await kernel.command(scale(1));
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    await kernel.stats('toy-0').catch(() => {}); // takes the driver down
+    await expect
+      .poll(() => kernel.plugins().find(({ slot }) => slot === 'guest')?.generation, { timeout: 5_000 })
+      .toBe(2);
+    expect(await types(log, 'toy-0')).not.toContain('GuestUnhealthy');
+    expect(await states(kernel)).toEqual(['ready']);
+  });
+
+  it('records an exit during the drain once', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const kernel = await boot({ logPlugin: plugin, world: 'drain' });
+    await kernel.command(scale(1));
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    const withdrawn = event('InstanceWithdrawn', {
+      instance: 'toy-0',
+      reason: 'for the test',
+      drainMs: 100,
+      graceMs: 10,
+    });
+    await log.append('x-test', [withdrawn], 'any');
+    await expect.poll(() => states(kernel)).toContain('stopping');
+    simulatedWorld('drain').kill('toy-0');
+    await expect.poll(async () => (await types(log, 'toy-0')).includes('GuestRemoved')).toBe(true);
+    expect((await types(log, 'toy-0')).filter((type) => type === 'GuestExited')).toHaveLength(1);
+  });
+});
