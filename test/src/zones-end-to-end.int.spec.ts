@@ -71,7 +71,9 @@ describe.skipIf(!isRoot)('a stack of real zones (needs root: run the tests as ro
     );
     await readyInstances(client, 'web', 2);
     await client.command({ slot: 'orchestrator', command: { type: 'Rollback', workload: 'web' } });
-    await until(async () => (await get(url)).body.endsWith('one'));
+    await until(
+      async () => (await client.view()).workloads[0]?.rollout === 'complete' && (await get(url)).body.endsWith('one'),
+    );
     await readyInstances(client, 'web', 2);
     await traffic.stop();
     expect(traffic.failures).toEqual([]);
