@@ -11,6 +11,7 @@ import {
   type NewEvent,
   type RecordedEvent,
   type SnapshotStore,
+  type StoredEvents,
   type StreamRange,
 } from '@cloudos/sdk';
 import { map, type Observable } from 'rxjs';
@@ -45,6 +46,11 @@ class SchemaLog implements LogProvider {
 
   get snapshots(): SnapshotStore {
     return this.#log.snapshots;
+  }
+
+  /** Only while there is nothing to upcast: stored bytes are handed out as they are. */
+  get stored(): StoredEvents | undefined {
+    return this.#upcasters.empty ? this.#log.stored : undefined;
   }
 
   async append(stream: string, events: readonly NewEvent[], at: ExpectedRevision): Promise<AppendResult> {

@@ -1,15 +1,18 @@
 import type {
+  AppendResult,
   ClusterView,
   CommandResult,
   DoctorReport,
   EventLog,
   ExecRequest,
   ExecSession,
+  ExpectedRevision,
   Explanation,
   GuestStats,
   KernelStatus,
   LogProvider,
   LogRequest,
+  NewEvent,
   OrchestratorCommand,
   OutputChunk,
   PluginView,
@@ -34,12 +37,18 @@ export interface CommandOptions {
  * Every method may throw a CloudosError; a refused command throws one with the code of the refusal.
  */
 export interface Kernel {
-  readonly log: Pick<EventLog, 'read' | 'subscribe' | 'head'> & Pick<LogProvider, 'verify'>;
+  readonly log: Pick<EventLog, 'read' | 'subscribe' | 'head'> & Pick<LogProvider, 'verify' | 'stored'>;
   status(): KernelStatus;
   /** What the log says at its head, or at a position (POSITION_OUT_OF_RANGE). */
   view(at?: number): Promise<ClusterView>;
   plugins(): readonly PluginView[];
   command(command: SlotCommand, options?: CommandOptions): Promise<CommandResult>;
+  /**
+   * Appends events of a program that is not part of the stack: private ones (`x-<program>-<Name>`) to a private stream
+   * (`x-<program>`). Resolves when they are durable.
+   * @throws CloudosError EVENT_INVALID for any other stream or type, REVISION_CONFLICT, and what the log throws
+   */
+  append(stream: string, events: readonly NewEvent[], at: ExpectedRevision): Promise<AppendResult>;
   swap(request: SwapRequest): Promise<SwapResult>;
   /** Why an instance, a workload or a node is as it is. INSTANCE_NOT_FOUND when nothing has that name. */
   why(subject: string): Promise<Explanation>;

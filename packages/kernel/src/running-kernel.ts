@@ -1,5 +1,6 @@
 import type { Slot, SlotLimits } from '@cloudos/plugin-bus';
 import {
+  type AppendResult,
   type Clock,
   CloudosError,
   type ClusterView,
@@ -9,6 +10,7 @@ import {
   describeIssues,
   type ExecRequest,
   type ExecSession,
+  type ExpectedRevision,
   type Explanation,
   type GuestStats,
   type IdSource,
@@ -29,6 +31,7 @@ import type { ClusterFeed } from './cluster/cluster-feed.ts';
 import { viewOf } from './cluster/cluster-view.ts';
 import { doctorChecks } from './doctor.ts';
 import { explain } from './explain.ts';
+import { assertForeign } from './foreign-events.ts';
 import type { IngressFeeder } from './ingress-feeder.ts';
 import type { CommandOptions, Kernel, SlotCommand } from './kernel.ts';
 import type { KernelJournal } from './kernel-journal.ts';
@@ -157,6 +160,11 @@ export class RunningKernel implements Kernel {
     const result = await seat.command(parsed.data, { id, ...(traceparent !== undefined && { traceparent }) });
     if (result.positions) await this.#parts.feed.level(result.positions.last);
     return result;
+  }
+
+  async append(stream: string, events: readonly NewEvent[], at: ExpectedRevision): Promise<AppendResult> {
+    assertForeign(stream, events);
+    return this.#parts.log.append(stream, events, at);
   }
 
   swap(request: SwapRequest): Promise<SwapResult> {

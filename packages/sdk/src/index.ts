@@ -44,6 +44,8 @@ export {
   readBatchMax,
   type Snapshot,
   type SnapshotStore,
+  type StoredBatch,
+  type StoredEvents,
   type StreamRange,
 } from './log.ts';
 export { type Logger, type LogLevel, silentLogger } from './logger.ts';

@@ -91,8 +91,34 @@ export interface Snapshot {
   readonly state: unknown;
 }
 
+/**
+ * Hands out events in the bytes in which they are stored, for a subscriber that decodes them itself: nothing is decoded
+ * or encoded on the way. Batches are checked (LOG_CORRUPT) and are not upcast: a log whose vocabulary has upcasters
+ * hands out none.
+ */
+export interface StoredEvents {
+  /** Name and version of the byte layout: `block-2`. What it is, is described in docs/events-protocol.md. */
+  readonly format: string;
+  /** What a decoder needs besides the batches, as JSON. Only ever grows; holds for every batch read before. */
+  structures(): Uint8Array;
+  /**
+   * Consecutive batches, from the one that holds position `from` to the last that begins at or before `to`. At least one
+   * where there are any, further ones while they do not exceed `bytesMax` in all. The bytes belong to the caller.
+   */
+  read(from: number, to: number, bytesMax: number): readonly StoredBatch[];
+}
+
+/** Consecutive events in stored form: `count` of them from position `first` on. */
+export interface StoredBatch {
+  readonly first: number;
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
 /** What the `log` slot provides. */
 export interface LogProvider extends EventLog {
+  /** The events as they are stored, where the log can hand them out. */
+  readonly stored?: StoredEvents | undefined;
   readonly snapshots: SnapshotStore;
   /** Reads everything and checks it: checksums, positions and revisions without gap. Never throws for damage. */
   verify(onProgress?: (positions: number) => void): Promise<LogReport>;

@@ -117,6 +117,15 @@ export class BlockLog {
     }
   }
 
+  /** The block that holds a position, checked and copied. @throws CloudosError LOG_CORRUPT */
+  blockAround(position: number): { first: number; count: number; bytes: Uint8Array } {
+    const first = this.rows.getBinaryFast(blockKey(position)) ? position : floorBlock(this.rows, position);
+    if (first === undefined) throw corrupt(position, 'the block that holds it is missing');
+    const { block, header } = this.#header(first);
+    if (first + header.count <= position) throw corrupt(position, 'the block that holds it is missing');
+    return { first, count: header.count, bytes: Uint8Array.prototype.slice.call(block) };
+  }
+
   /** Where events with these ids are in a stream. */
   async search(stream: string, ids: readonly string[]): Promise<Map<string, KnownEvent>> {
     const wanted = new Set(ids);

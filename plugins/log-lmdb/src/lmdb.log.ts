@@ -25,6 +25,7 @@ import { DiskSpace } from './disk-space.ts';
 import { checkPages } from './page-check.ts';
 import { LmdbSnapshots } from './snapshots.ts';
 import { openRows, type Rows } from './store.ts';
+import { StoredBlocks } from './stored-blocks.ts';
 import { verifyLog } from './verify.ts';
 import { WriterLock } from './writer-lock.ts';
 
@@ -46,6 +47,7 @@ export interface LmdbEventLogOptions {
 /** The durable log of one writing process. */
 export class LmdbEventLog implements LogProvider {
   readonly snapshots: LmdbSnapshots;
+  readonly stored: StoredBlocks;
   readonly #log: BlockLog;
   readonly #lock: WriterLock;
   readonly #acknowledged: AcknowledgedFile;
@@ -65,6 +67,7 @@ export class LmdbEventLog implements LogProvider {
     this.#deadlineMs = options.commitDeadlineMs ?? commitDeadlineMs;
     const space = new DiskSpace(directory);
     this.snapshots = new LmdbSnapshots(log.rows, space);
+    this.stored = new StoredBlocks(log);
     this.#committer = new Committer(log, {
       directory,
       clock: options.clock ?? systemClock,

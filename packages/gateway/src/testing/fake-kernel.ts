@@ -1,16 +1,19 @@
 import type { CommandOptions, Kernel, SlotCommand } from '@cloudos/kernel';
 import {
+  type AppendResult,
   CloudosError,
   type ClusterView,
   type CommandResult,
   type DoctorReport,
   type ExecRequest,
   type ExecSession,
+  type ExpectedRevision,
   type Explanation,
   type GuestStats,
   type KernelStatus,
   type LogProvider,
   type LogRequest,
+  type NewEvent,
   type OutputChunk,
   type PluginView,
   type SwapRequest,
@@ -93,6 +96,11 @@ export class FakeKernel implements Kernel {
   async command(command: SlotCommand, options?: CommandOptions): Promise<CommandResult> {
     this.commands.push({ command, options });
     return this.onCommand(command);
+  }
+
+  async append(stream: string, events: readonly NewEvent[], _at: ExpectedRevision): Promise<AppendResult> {
+    const { first, last } = this.events.record(...events.map((event) => ({ stream, ...event })));
+    return { first, last, revision: this.events.revisionOf(stream), duplicate: false };
   }
 
   async swap(request: SwapRequest): Promise<SwapResult> {

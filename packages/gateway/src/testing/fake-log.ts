@@ -49,6 +49,10 @@ export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head'> {
     return { first, last: this.events.length - 1 };
   }
 
+  revisionOf(stream: string): number {
+    return this.#revisions.get(stream) ?? -1;
+  }
+
   close(): void {
     this.#closed = true;
     for (const wake of [...this.#wake]) wake();
