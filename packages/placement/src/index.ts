@@ -1,7 +1,7 @@
 export { Cluster, type ClusterOptions } from './cluster.ts';
 export { clusterSnapshot } from './cluster-snapshot.ts';
 export { InstanceRecord, type Phase } from './instance-record.ts';
-export { decideNodeCommand } from './node-commands.ts';
+export { decideNodeCommand, isNodeCommand, type NodeCommand, unsupportedCommand } from './node-commands.ts';
 export { type NodeFacts, type NodeState, NodeTable } from './node-table.ts';
 export { PendingGroup } from './pending-group.ts';
 export { PendingWalk } from './pending-walk.ts';

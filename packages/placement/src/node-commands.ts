@@ -4,8 +4,19 @@ import type { Cluster } from './cluster.ts';
 /** Node names that a refusal lists. */
 const namesMax = 10;
 
+export type NodeCommand = Extract<ResourcesCommand, { type: 'CordonNode' | 'UncordonNode' | 'DrainNode' }>;
+
+export function isNodeCommand(command: ResourcesCommand): command is NodeCommand {
+  return command.type === 'CordonNode' || command.type === 'UncordonNode' || command.type === 'DrainNode';
+}
+
+/** The answer to a command that the policy does not know of. */
+export function unsupportedCommand({ type }: ResourcesCommand, plugin: string): Refusal {
+  return refuse('COMMAND_UNSUPPORTED', `${plugin} does not know the command ${type}`);
+}
+
 /** Answers a command about a node. What is so already is answered with no events. */
-export function decideNodeCommand(cluster: Cluster, command: ResourcesCommand): Decision | Refusal {
+export function decideNodeCommand(cluster: Cluster, command: NodeCommand): Decision | Refusal {
   const facts = cluster.nodes.facts[cluster.nodes.slotOf(command.node)];
   if (!facts || facts.state === 'left') return unknownNode(cluster, command.node);
   const { node } = command;

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { reservationSpec, resourcesEvents } from './events/resources.events.ts';
+import { resourceVector } from './resources.ts';
 
 /** What an orchestrator can be asked. Each is `decide`d by the policy; workloads are named `<namespace>/<name>`. */
 export const orchestratorCommand = z.discriminatedUnion('type', [
@@ -23,11 +25,44 @@ export const orchestratorCommand = z.discriminatedUnion('type', [
 ]);
 export type OrchestratorCommand = z.infer<typeof orchestratorCommand>;
 
-/** What a resource manager can be asked. */
+const { QuotaSet, QuotaRemoved, OwnerStateChanged } = resourcesEvents;
+
+/**
+ * What a resource manager can be asked. What a policy does not know of (its `supports` says so) it refuses with
+ * COMMAND_UNSUPPORTED.
+ */
 export const resourcesCommand = z.discriminatedUnion('type', [
   z.object({ type: z.literal('CordonNode'), node: z.string().min(1), reason: z.string().default('') }),
   z.object({ type: z.literal('UncordonNode'), node: z.string().min(1) }),
   /** Cordons the node and moves its instances away. */
   z.object({ type: z.literal('DrainNode'), node: z.string().min(1), reason: z.string().default('') }),
+  z.object({ type: z.literal('SetQuota'), ...QuotaSet.schema.shape }),
+  z.object({ type: z.literal('RemoveQuota'), ...QuotaRemoved.schema.shape }),
+  z.object({ type: z.literal('SetOwnerState'), ...OwnerStateChanged.schema.shape }),
+  /** With a name: in parts, wherever there is room. Without one: on the node that is named, at once or not at all. */
+  z.object({
+    type: z.literal('Reserve'),
+    ...reservationSpec.partial({ reservation: true }).shape,
+    count: reservationSpec.shape.count.default(1),
+  }),
+  /** By name; or what an owner has on a node, the amounts that are given (all, where none are). */
+  z.object({
+    type: z.literal('Unreserve'),
+    ...reservationSpec.pick({ reservation: true, owner: true, node: true, labels: true, principal: true }).partial()
+      .shape,
+    resources: resourceVector.optional(),
+    reason: z.string().default(''),
+  }),
+  z.object({
+    type: z.literal('ScheduleMaintenance'),
+    node: z.string().min(1),
+    /** Epoch milliseconds. */
+    from: z.int().nonnegative(),
+    durationMs: z.int().positive(),
+    reason: z.string().default(''),
+  }),
+  z.object({ type: z.literal('CancelMaintenance'), node: z.string().min(1) }),
+  /** Other settings of the plugin from now on, checked against its schema. Recorded, so that a replay gives the same. */
+  z.object({ type: z.literal('Configure'), config: z.record(z.string(), z.unknown()) }),
 ]);
 export type ResourcesCommand = z.infer<typeof resourcesCommand>;

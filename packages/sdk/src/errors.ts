@@ -87,12 +87,14 @@ export const errorCodes = {
   // commands and manifests
   COMMAND_INVALID: ['The command does not match its schema.', 'Correct the field that is named.'],
   COMMAND_REFUSED: ['The command was refused.', 'See the reason.'],
+  COMMAND_UNSUPPORTED: ['The plugin in charge does not know this command.', 'See `supports` of the plugin.'],
   MANIFEST_MALFORMED: ['The manifest is not valid YAML.', 'Correct the line that is named.'],
   MANIFEST_INVALID: ['The manifest has a field of a wrong type or value.', 'Correct the field that is named.'],
   MANIFEST_KIND_UNKNOWN: ['The orchestrator does not know the kind.', 'Use one of the kinds that are named.'],
   WORKLOAD_NOT_FOUND: ['No workload of that name exists.', 'List them with `cloudos get workloads`.'],
   NODE_NOT_FOUND: ['No node of that name exists.', 'List them with `cloudos get nodes`.'],
   INSTANCE_NOT_FOUND: ['No instance of that name exists.', 'List them with `cloudos get instances`.'],
+  RESERVATION_NOT_FOUND: ['No reservation of that name exists.', 'Check the name in the events ReservationRequested.'],
   REVISION_NOT_FOUND: ['The workload has no such revision to return to.', 'See `cloudos describe`.'],
   POSITION_OUT_OF_RANGE: ['The position lies outside of the log.', 'Use one between 0 and the head.'],
   // gateway

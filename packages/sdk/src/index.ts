@@ -29,6 +29,7 @@ export {
   schemaVersions,
   sharedEvents,
 } from './events/index.ts';
+export { type ReservationSpec, reservationSpec } from './events/resources.events.ts';
 export { newId } from './ids.ts';
 export {
   type AppendResult,
@@ -49,9 +50,20 @@ export {
   type StreamRange,
 } from './log.ts';
 export { type Logger, type LogLevel, silentLogger } from './logger.ts';
+export { type PlacementRule, placementRule, workloadTag } from './placement-rule.ts';
 export { type AnyPlugin, apiVersion, definePlugin, type PluginContext, type PluginDefinition } from './plugin.ts';
 export { type Decision, nothing, type Policy, type PolicySnapshot } from './policy.ts';
-export { type Constraint, constraint, type ResourceVector, resourceVector } from './resources.ts';
+export {
+  type Constraint,
+  constraint,
+  ownerDefault,
+  type PriorityRange,
+  priorityRange,
+  type ResourceBounds,
+  type ResourceVector,
+  resourceBounds,
+  resourceVector,
+} from './resources.ts';
 export { closeDeadlineMs, Scope } from './scope.ts';
 export type {
   ExecRequest,

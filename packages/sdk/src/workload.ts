@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { constraint, resourceVector } from './resources.ts';
+import { placementWishes } from './placement-rule.ts';
+import { constraint, owner, resourceVector } from './resources.ts';
 
 const name = z.string().min(1).max(253);
 const port = z.int().min(1).max(65_535);
@@ -87,6 +88,8 @@ export const workloadSpec = z.object({
   constraints: z.array(constraint).default([]),
   /** A node that every instance must be placed on. */
   node: z.string().optional(),
+  owner: owner.optional(),
+  ...placementWishes,
   /** How long an instance must be ready before it counts as available. */
   minReadyMs: z.int().nonnegative().default(0),
   progressDeadlineMs: z.int().positive().default(600_000),

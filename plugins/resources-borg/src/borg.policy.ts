@@ -27,6 +27,7 @@ export interface BorgOptions {
 export function borgPolicy(options: BorgOptions): Policy<Cluster, ResourcesCommand> {
   return placementPolicy(
     {
+      name: 'resources-borg',
       tiers: bands.length,
       tierOf: bandOf,
       domains: options.failureDomains,

@@ -24,7 +24,7 @@ const graceMs = 30_000;
  */
 export function spreadPolicy({ decisionsMax }: SpreadOptions): Policy<Cluster, ResourcesCommand> {
   return placementPolicy(
-    { tiers: 1, tierOf: () => 0, domains: [], eventsMax: decisionsMax, graceMs },
+    { name: 'resources-spread', tiers: 1, tierOf: () => 0, domains: [], eventsMax: decisionsMax, graceMs },
     (cluster) => new SpreadRound(cluster),
   );
 }

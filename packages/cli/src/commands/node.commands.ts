@@ -48,7 +48,9 @@ export function addNodeCommands(program: Command, context: CliContext): void {
     });
 }
 
-async function send(context: CliContext, command: ResourcesCommand, verb: string): Promise<void> {
+type NodeCommand = Extract<ResourcesCommand, { type: 'CordonNode' | 'UncordonNode' | 'DrainNode' }>;
+
+async function send(context: CliContext, command: NodeCommand, verb: string): Promise<void> {
   const { terminal } = context;
   const { client } = await connect(context);
   const result = await client.command({ slot: 'resources', command });

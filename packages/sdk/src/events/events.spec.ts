@@ -32,6 +32,24 @@ describe('the shared events', () => {
     expect(() => checkEvent('InstanceTeleported', {})).toThrow('"InstanceTeleported" is not part of the vocabulary');
   });
 
+  it('go on without what was added later', () => {
+    const asked = { instance: 'a', workload: 'default/web', revision: 1, requests: {}, priority: 100 };
+    const zero = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 0 };
+    expect(checkEvent('InstanceRequested', asked)).toEqual({ ...asked, requests: zero });
+    const reserved = { owner: 'eng', node: 'n1', resources: zero };
+    expect(checkEvent('ResourcesReserved', reserved)).toEqual(reserved);
+    expect(checkEvent('QuotaSet', { owner: 'eng', limit: { pids: 5 } })).toEqual({ owner: 'eng', limit: { pids: 5 } });
+  });
+
+  it.each([
+    ['owner', 'eng//search', 'names with a slash between them'],
+    ['placement', [{ scope: 'node', tags: ['a'], required: true }], 'at least one of min, max and maxSkew'],
+    ['hostPorts', [0], 'hostPorts'],
+  ])('refuse a request with %s = %j', (field, given, message) => {
+    const asked = { instance: 'a', workload: 'default/web', revision: 1, requests: {}, priority: 100, [field]: given };
+    expect(() => checkEvent('InstanceRequested', asked)).toThrow(message);
+  });
+
   it('leave private events alone', () => {
     expect(checkEvent('x-resources-borg-Hint', { anything: 1 })).toEqual({ anything: 1 });
   });

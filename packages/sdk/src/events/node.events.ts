@@ -85,4 +85,8 @@ export const nodeEvents = {
     doc: 'The state of the guest was saved under a name.',
     schema: z.object({ ...guest, snapshot: z.string(), sizeBytes: z.int().nonnegative() }),
   },
+  GuestUsageEstimated: {
+    doc: 'What the guest is expected to need at most: a decayed peak. Recorded only when it has changed by much.',
+    schema: z.object({ ...guest, usage: resourceVector }),
+  },
 } as const;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { constraint, resourceVector } from '../resources.ts';
+import { placementWishes } from '../placement-rule.ts';
+import { constraint, owner, resourceVector } from '../resources.ts';
 import { endpoint, serviceSpec, workloadSpec } from '../workload.ts';
 
 const instance = z.string().min(1);
@@ -23,6 +24,10 @@ export const orchestratorEvents = {
       constraints: z.array(constraint).optional(),
       /** A node that it must be placed on, whatever the policy prefers. */
       node: z.string().optional(),
+      owner: owner.optional(),
+      ...placementWishes,
+      /** Image of the template, so that nodes which have it can be preferred. */
+      image: z.string().optional(),
     }),
   },
   InstanceWithdrawn: {
