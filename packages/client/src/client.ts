@@ -15,8 +15,9 @@ import type {
   SwapResult,
 } from '@cloudos/sdk';
 import { CloudosError, hasCode } from '@cloudos/sdk';
-import { fromCloudEvent } from './cloud-event.ts';
+import { cloudEventsProtocol, fromCloudEvent } from './cloud-event.ts';
 import { EventStream, type EventStreamOptions } from './event-stream.ts';
+import { execProtocol } from './exec-channel.ts';
 import { errorOfBody, HttpConnection, type HttpOptions } from './http.ts';
 import { bytesOfBase64, jsonLines } from './lines.ts';
 import { openRemoteExec } from './remote-exec.ts';
@@ -130,6 +131,7 @@ export class CloudosClient {
         webSocket: webSocketOf(this.#webSocket),
         head: async () => (await this.status(5_000)).head,
         urlFrom: (from) => this.#http.socketUrl('/v1/events', { from, ...query }),
+        protocols: this.#http.socketProtocols(cloudEventsProtocol),
       },
       options,
     );
@@ -162,7 +164,12 @@ export class CloudosClient {
       ...(request.tty ? { tty: true, columns: request.tty.columns, rows: request.tty.rows } : {}),
     });
     try {
-      return await openRemoteExec(webSocketOf(this.#webSocket), url, timeoutMs);
+      return await openRemoteExec(
+        webSocketOf(this.#webSocket),
+        url,
+        this.#http.socketProtocols(execProtocol),
+        timeoutMs,
+      );
     } catch (error) {
       // A refused handshake has no reason that a browser would tell; a plain request finds it out.
       if (hasCode(error, 'KERNEL_UNREACHABLE')) await this.status(5_000);

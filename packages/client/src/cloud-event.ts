@@ -1,5 +1,8 @@
 import type { RecordedEvent } from '@cloudos/sdk';
 
+/** The WebSocket subprotocol that carries one CloudEvent as JSON in each message (CloudEvents WebSockets binding 1.0). */
+export const cloudEventsProtocol = 'cloudevents.json';
+
 /** What stands before the event type in the CloudEvents `type` attribute. */
 export const cloudEventTypePrefix = 'io.cloudos.';
 

@@ -29,6 +29,8 @@ export interface FeedSource {
   /** Position of the last event of the log, -1 for an empty log. */
   head(): Promise<number>;
   urlFrom(position: number): string;
+  /** To offer in the handshake. */
+  readonly protocols: string[];
 }
 
 export interface FeedSink {
@@ -157,7 +159,7 @@ export class EventFeed {
 
   #session(from: number): Promise<SessionEnd> {
     return new Promise((resolve) => {
-      const socket = new this.#source.webSocket(this.#source.urlFrom(from));
+      const socket = new this.#source.webSocket(this.#source.urlFrom(from), this.#source.protocols);
       this.#socket = socket;
       let openedAt: number | undefined;
       let received = false;

@@ -1,5 +1,8 @@
 import type { ErrorBody } from '@cloudos/sdk';
 
+/** The WebSocket subprotocol of exec sockets. */
+export const execProtocol = 'cloudos.exec.v1';
+
 /**
  * Channels of an exec socket. Every message is binary: one byte names the channel, the rest is the payload.
  * An empty payload on `stdin` closes standard input.

@@ -1,4 +1,5 @@
 import { CloudosError, type ErrorBody, type ErrorCode, messageOf } from '@cloudos/sdk';
+import { bearerProtocolPrefix } from './access.ts';
 
 export interface HttpOptions {
   /** `http://127.0.0.1:7070`. */
@@ -30,10 +31,14 @@ export class HttpConnection {
     this.#base = options.url.replace(/\/+$/, '');
   }
 
-  /** Address of a WebSocket route; the token goes along in the query, where a browser can put it. */
+  /** Address of a WebSocket route. */
   socketUrl(path: string, query: HttpRequest['query'] = {}): string {
-    const url = this.#url(path, { ...query, token: this.#options.token });
-    return url.replace(/^http/, 'ws');
+    return this.#url(path, query).replace(/^http/, 'ws');
+  }
+
+  /** What to offer in a handshake: the subprotocols, and the token, where a browser can put it. */
+  socketProtocols(...spoken: readonly string[]): string[] {
+    return [...spoken, `${bearerProtocolPrefix}${this.#options.token}`];
   }
 
   async json<T>(path: string, request: HttpRequest = {}): Promise<T> {

@@ -1,6 +1,13 @@
+export { bearerProtocolPrefix, type Scope, scopes } from './access.ts';
 export { type BackoffBounds, backoffMs, defaultBackoff } from './backoff.ts';
 export { type ClientOptions, CloudosClient, type EventsRange } from './client.ts';
-export { type CloudEvent, cloudEventTypePrefix, fromCloudEvent, toCloudEvent } from './cloud-event.ts';
+export {
+  type CloudEvent,
+  cloudEventsProtocol,
+  cloudEventTypePrefix,
+  fromCloudEvent,
+  toCloudEvent,
+} from './cloud-event.ts';
 export type { EventsQuery, FeedOptions } from './event-feed.ts';
 export { EventStream, type EventStreamOptions } from './event-stream.ts';
 export {
@@ -11,6 +18,7 @@ export {
   encodeExecFrame,
   encodeExecJson,
   execChannels,
+  execProtocol,
 } from './exec-channel.ts';
 export { type HttpOptions, requestTimeoutMs } from './http.ts';
 export type { WebSocketConstructor, WebSocketEventLike, WebSocketLike } from './web-socket.ts';

@@ -11,7 +11,12 @@ const stdinFrameMaxBytes = 64 * 1024;
  * Runs a command through an exec socket. Resolves when it has started.
  * @throws CloudosError with the code of the refusal, KERNEL_UNREACHABLE or TIMED_OUT
  */
-export function openRemoteExec(webSocket: WebSocketConstructor, url: string, timeoutMs: number): Promise<ExecSession> {
+export function openRemoteExec(
+  webSocket: WebSocketConstructor,
+  url: string,
+  protocols: string[],
+  timeoutMs: number,
+): Promise<ExecSession> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => session.giveUp(timeoutMs), timeoutMs);
     const settled =
@@ -20,7 +25,7 @@ export function openRemoteExec(webSocket: WebSocketConstructor, url: string, tim
         clearTimeout(timer);
         settle(value);
       };
-    const session = new RemoteExec(new webSocket(url), settled(resolve), settled(reject));
+    const session = new RemoteExec(new webSocket(url, protocols), settled(resolve), settled(reject));
   });
 }
 

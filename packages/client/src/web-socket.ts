@@ -12,7 +12,7 @@ export interface WebSocketEventLike {
   readonly reason?: string;
 }
 
-export type WebSocketConstructor = new (url: string) => WebSocketLike;
+export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
 
 /** The one that was given, else the one of the platform. */
 export function webSocketOf(given: WebSocketConstructor | undefined): WebSocketConstructor {

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { Quota } from './limits/quota.ts';
 
 /**
  * Closes an HTTP server: connections without a request at once (also those that never had one, which
@@ -11,11 +12,18 @@ export class Connections {
   readonly #requests = new Map<Socket, number>();
   #closing = false;
 
-  constructor(server: Server) {
+  /** @param perAddressMax TCP connections that one address may have open; beyond, they are closed on arrival */
+  constructor(server: Server, perAddressMax: number) {
     this.#server = server;
+    const addresses = new Quota(perAddressMax);
     server.on('connection', (socket: Socket) => {
+      const release = addresses.take(socket.remoteAddress ?? '');
+      if (!release) return void socket.destroy();
       this.#requests.set(socket, 0);
-      socket.on('close', () => this.#requests.delete(socket));
+      socket.on('close', () => {
+        release();
+        this.#requests.delete(socket);
+      });
     });
     server.on('upgrade', (_request, socket) => this.#requests.delete(socket as Socket));
     server.on('request', ({ socket }, response) => {

@@ -2,11 +2,15 @@ import { CloudosError, type ErrorBody, type ErrorCode, errorCode, messageOf } fr
 
 const statusByCode: Partial<Record<ErrorCode, number>> = {
   REQUEST_MALFORMED: 400,
+  SUBPROTOCOL_UNSUPPORTED: 400,
   COMMAND_INVALID: 400,
   MANIFEST_MALFORMED: 400,
   POSITION_OUT_OF_RANGE: 400,
   UNAUTHENTICATED: 401,
+  TOKEN_EXPIRED: 401,
+  TOKEN_REVOKED: 401,
   ORIGIN_FORBIDDEN: 403,
+  SCOPE_MISSING: 403,
   PERMISSION_DENIED: 403,
   ROUTE_NOT_FOUND: 404,
   PLUGIN_NOT_FOUND: 404,
@@ -33,6 +37,9 @@ const statusByCode: Partial<Record<ErrorCode, number>> = {
   PLUGIN_API_VERSION: 422,
   PLUGIN_REQUIREMENT: 422,
   GUEST_SPEC_INVALID: 422,
+  RATE_LIMITED: 429,
+  CONNECTIONS_EXCEEDED: 429,
+  SUBSCRIPTIONS_EXCEEDED: 429,
   GUEST_UNSUPPORTED: 501,
   SLOT_EMPTY: 503,
   LOG_CLOSED: 503,
@@ -60,5 +67,14 @@ export function errorBodyOf(thrown: unknown): ErrorBody {
 
 export function errorResponse(thrown: unknown, headers: Readonly<Record<string, string>> = {}): Response {
   const body = errorBodyOf(thrown);
-  return Response.json(body, { status: httpStatusOf(body.code), headers: { ...headers } });
+  return Response.json(body, { status: httpStatusOf(body.code), headers: { ...headersOf(body), ...headers } });
+}
+
+/** Headers that go with an error: how to authenticate (RFC 9110, 11.6.1), when to try again (10.2.3). */
+export function headersOf(body: ErrorBody): Record<string, string> {
+  const { retryAfterMs } = body.details ?? {};
+  return {
+    ...(httpStatusOf(body.code) === 401 ? { 'www-authenticate': 'Bearer realm="cloudos"' } : {}),
+    ...(typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.ceil(retryAfterMs / 1_000)) } : {}),
+  };
 }

@@ -11,7 +11,7 @@ import type { SubscriptionQuery } from './queries.ts';
  * Where a subscription begins.
  * @throws CloudosError POSITION_OUT_OF_RANGE when that lies beyond the next event: the subscriber knows another log
  */
-export function startOf(query: SubscriptionQuery, head: number): number {
+export function startOf(query: Pick<SubscriptionQuery, 'from'>, head: number): number {
   if (query.from === 'start') return 0;
   if (query.from === 'now') return head + 1;
   if (query.from <= head + 1) return query.from;
@@ -36,18 +36,19 @@ export class EventSocket {
   #full = false;
   #taken: (() => void) | undefined;
 
-  constructor(socket: WebSocket, kernel: Kernel, query: SubscriptionQuery, bounds: GatewayBounds) {
+  constructor(
+    socket: WebSocket,
+    kernel: Kernel,
+    query: { readonly from: SubscriptionQuery['from']; readonly filter: Filter },
+    bounds: GatewayBounds,
+  ) {
     this.#socket = socket;
     this.#stack = kernel.status().stack;
     this.#bufferMaxBytes = bounds.socketBufferMaxBytes;
     socket.on('close', () => this.#close());
     socket.on('message', () => socket.close(1003, 'this socket only sends'));
-    const filter: Filter = {
-      ...(query.types === undefined ? {} : { types: query.types }),
-      ...(query.streams === undefined ? {} : { streams: query.streams }),
-    };
     const from = startOf(query, kernel.log.head());
-    this.#subscription = kernel.log.subscribe(from, filter, { ready: () => this.#ready() }).subscribe({
+    this.#subscription = kernel.log.subscribe(from, query.filter, { ready: () => this.#ready() }).subscribe({
       next: (batch) => this.#take(batch),
       error: (error: unknown) => socket.close(1011, closeReason(`${errorBodyOf(error).code}: ${messageOf(error)}`)),
       complete: () => socket.close(1001, 'the kernel stops'),

@@ -2,7 +2,7 @@ import { CloudosClient, decodeExecFrame, encodeExecFrame, type WebSocketConstruc
 import type { ExecSession } from '@cloudos/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type Bench, Listener, openBench, RawConnection, until } from './spec-kit.ts';
+import { type Bench, openBench, until } from './spec-kit.ts';
 
 describe('commands in a guest', () => {
   let bench: Bench;
@@ -81,15 +81,13 @@ describe('commands in a guest', () => {
     session.kill();
     await until('the command has ended', () => bench.kernel.execs[0]?.killed === true);
     await expect(session.exitCode).rejects.toMatchObject({ code: 'KERNEL_UNREACHABLE' });
-    const url = new URL(bench.socketUrl('/v1/instances/web-1/exec?command=cat'));
-    const raw = await new RawConnection(bench.gateway.port).handshake(`${url.pathname}${url.search}`);
+    const raw = await bench.raw('/v1/instances/web-1/exec?command=cat');
     raw.socket.resetAndDestroy();
     await until('the command has ended', () => bench.kernel.execs[1]?.killed === true);
   });
 
   it('ends a command whose output nobody reads, within the bound', async () => {
-    const url = new URL(bench.socketUrl('/v1/instances/web-1/exec?command=flood'));
-    const raw = await new RawConnection(bench.gateway.port).handshake(`${url.pathname}${url.search}`);
+    const raw = await bench.raw('/v1/instances/web-1/exec?command=flood');
     raw.socket.pause();
     await until('the command has ended', () => bench.kernel.execs[0]?.killed === true);
     raw.socket.destroy();
@@ -102,7 +100,7 @@ describe('commands in a guest', () => {
     ['an empty frame', Buffer.alloc(0), 1008],
     ['a broken size', encodeExecFrame(4, Buffer.from('{"columns": "wide"}')), 1008],
   ])('answers %s with a close code and ends the command', async (_name, frame, code) => {
-    const listener = await new Listener(bench.socketUrl('/v1/instances/web-1/exec?command=cat')).opened();
+    const listener = await bench.listen('/v1/instances/web-1/exec?command=cat').opened();
     await until('the command has started', () => listener.messages.length > 0);
     expect(decodeExecFrame(Buffer.from(listener.messages[0] ?? ''))).toMatchObject({ channel: 3 });
     listener.socket.send(frame);

@@ -3,13 +3,16 @@ import type { AddressInfo } from 'node:net';
 import type { Kernel } from '@cloudos/kernel';
 import { asCloudosError, CloudosError, type Logger, messageOf, silentLogger } from '@cloudos/sdk';
 import { createAdaptorServer } from '@hono/node-server';
-import type { AccessRules } from './access.ts';
+import { Access } from './access/access.ts';
+import { Origins } from './access/origins.ts';
+import { ensureToken, tokenFileOf } from './access/token-file.ts';
 import { defaultBounds, type GatewayBounds } from './bounds.ts';
 import { Connections } from './connections.ts';
 import { removeEndpoint, writeEndpoint } from './endpoint-file.ts';
+import { Admission } from './limits/admission.ts';
+import { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 import { portHolder } from './port-holder.ts';
 import { buildRoutes } from './routes.ts';
-import { ensureToken, tokenFileOf } from './token-file.ts';
 import { refuseUpgrade, type SocketCounts, Upgrades } from './upgrades.ts';
 
 export interface GatewayOptions {
@@ -24,6 +27,8 @@ export interface GatewayOptions {
   readonly allowedOrigins?: readonly string[];
   readonly logger?: Logger;
   readonly bounds?: Partial<GatewayBounds>;
+  /** What one token and one address may use. */
+  readonly limits?: Partial<GatewayLimits>;
   /** Told when a client has stopped the kernel, or has taken everything down. The kernel does not run any more. */
   onEnd?(how: 'stopped' | 'down'): void;
 }
@@ -48,18 +53,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const logger = options.logger ?? silentLogger;
   const bounds = { ...defaultBounds, ...options.bounds };
   const token = await ensureToken(stateDir);
-  let rules: AccessRules = {
-    token,
-    tokenFile: tokenFileOf(stateDir),
-    allowedOrigins: options.allowedOrigins ?? [],
-    ownOrigins: [],
-  };
+  const limits = { ...defaultLimits, ...options.limits };
+  const tokenFile = tokenFileOf(stateDir);
+  const origins = new Origins(options.allowedOrigins ?? []);
+  const access = new Access({ token, tokenFile, origins, admission: new Admission(limits) });
   const ending = endings(kernel, (how) => options.onEnd?.(how));
-  const context = { kernel, rules: () => rules, bounds, logger };
+  const context = { kernel, access, bounds, logger };
   const app = buildRoutes({ ...context, ...ending });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   server.maxConnections = bounds.connectionsMax;
-  const connections = new Connections(server);
+  const connections = new Connections(server, limits.connectionsPerAddress);
   const upgrades = new Upgrades(context);
   server.on('upgrade', (request, socket, head) => upgrades.handle(request, socket, head));
   server.on('clientError', (error, socket) => {
@@ -69,7 +72,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const port = await listen(server, host, options.port ?? 0);
   const authority = host.includes(':') ? `[${host}]` : host;
   const url = `http://${authority}:${port}`;
-  rules = { ...rules, ownOrigins: [...new Set([url, `http://127.0.0.1:${port}`, `http://localhost:${port}`])] };
+  origins.own([url, `http://127.0.0.1:${port}`, `http://localhost:${port}`]);
   const { pid, startedAt } = kernel.status();
   try {
     await writeEndpoint(stateDir, { url, pid, startedAt });
@@ -81,7 +84,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     url,
     port,
-    tokenFile: rules.tokenFile,
+    tokenFile,
     token,
     connections: () => upgrades.counts(),
     close: () => {

@@ -1,7 +1,8 @@
+export { ensureToken, tokenFileOf } from './access/token-file.ts';
 export { defaultBounds, type GatewayBounds } from './bounds.ts';
 export { type EndpointInfo, endpointFileOf } from './endpoint-file.ts';
 export { httpStatusOf } from './error-response.ts';
 export { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
+export { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 export { routeList } from './routes.ts';
-export { ensureToken, tokenFileOf } from './token-file.ts';
 export type { SocketCounts } from './upgrades.ts';

@@ -1,5 +1,5 @@
 import { eventsPageMax } from '@cloudos/client';
-import { CloudosError, describeIssues, orchestratorCommand, resourcesCommand } from '@cloudos/sdk';
+import { CloudosError, describeIssues, type Filter, orchestratorCommand, resourcesCommand } from '@cloudos/sdk';
 import { z } from 'zod';
 
 const position = z.coerce.number().int().nonnegative();
@@ -27,6 +27,11 @@ export const subscriptionQuery = z.object({
   streams: list.optional(),
 });
 export type SubscriptionQuery = z.output<typeof subscriptionQuery>;
+
+/** The conditions of a query. */
+export function filterOf({ types, streams }: Pick<EventsPageQuery, 'types' | 'streams'>): Filter {
+  return { ...(types === undefined ? {} : { types }), ...(streams === undefined ? {} : { streams }) };
+}
 
 export const logsQuery = z.object({
   follow: flag.default(false),

@@ -1,16 +1,20 @@
-import { type EventsPage, toCloudEvent } from '@cloudos/client';
+import { type EventsPage, type Scope, toCloudEvent } from '@cloudos/client';
 import type { CommandOptions, Kernel } from '@cloudos/kernel';
-import { CloudosError, type Logger, type SwapRequest } from '@cloudos/sdk';
+import { CloudosError, type Filter, type Logger, type SwapRequest } from '@cloudos/sdk';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { type AccessRules, assertAccess, originAllowed } from './access.ts';
+import { createMiddleware } from 'hono/factory';
+import type { Access } from './access/access.ts';
+import { assertScope, type Principal, readable } from './access/principal.ts';
+import { openSession } from './access/session.ts';
 import type { GatewayBounds } from './bounds.ts';
 import { errorBodyOf, errorResponse } from './error-response.ts';
 import {
   commandBody,
   type EventsPageQuery,
   eventsQuery,
+  filterOf,
   logsQuery,
   parsed,
   queryOf,
@@ -45,7 +49,7 @@ export function routeNotFound(method: string, path: string): CloudosError {
 
 export interface RouteContext {
   readonly kernel: Kernel;
-  readonly rules: () => AccessRules;
+  readonly access: Access;
   readonly bounds: GatewayBounds;
   readonly logger: Logger;
   /** Takes everything down, or stops the kernel, and lets the process know afterwards. */
@@ -53,7 +57,7 @@ export interface RouteContext {
   stop(): Promise<void>;
 }
 
-type GatewayApp = Hono<{ Bindings: HttpBindings }>;
+type GatewayApp = Hono<{ Bindings: HttpBindings; Variables: { principal: Principal } }>;
 
 /** The HTTP side of the gateway. */
 export function buildRoutes(context: RouteContext): GatewayApp {
@@ -72,12 +76,18 @@ export function buildRoutes(context: RouteContext): GatewayApp {
   return app;
 }
 
-function guard(app: GatewayApp, { rules, bounds }: RouteContext): void {
+function guard(app: GatewayApp, { access, bounds }: RouteContext): void {
   app.use(async (c, next) => {
     const origin = c.req.header('origin');
-    const crossOrigin = origin !== undefined && originAllowed(rules(), origin);
+    const crossOrigin = origin !== undefined && access.origins.allows(origin);
     if (c.req.method === 'OPTIONS' && crossOrigin) return c.body(null, 204, preflightHeaders(origin));
-    assertAccess(rules(), { origin, authorization: c.req.header('authorization'), queryToken: undefined });
+    const { incoming, outgoing } = c.env;
+    const address = incoming.socket.remoteAddress ?? '';
+    const principal = access.authenticate({ address, origin, authorization: c.req.header('authorization') });
+    // Held for as long as the answer goes on: one that follows a log ends with the token.
+    const session = openSession(access, principal, () => outgoing.destroy());
+    outgoing.once('close', session.release);
+    c.set('principal', principal);
     await next();
     if (crossOrigin) for (const [name, value] of Object.entries(corsHeaders(origin))) c.res.headers.set(name, value);
     return undefined;
@@ -108,17 +118,29 @@ function preflightHeaders(origin: string): Record<string, string> {
   };
 }
 
+/** Lets only principals with that scope through to a route. */
+function needs(scope: Scope) {
+  return createMiddleware<{ Bindings: HttpBindings; Variables: { principal: Principal } }>(async (c, next) => {
+    assertScope(c.get('principal'), scope);
+    await next();
+  });
+}
+
 function queries(app: GatewayApp, kernel: Kernel): void {
+  const reads = needs('state:read');
   app.get('/v1/status', (c) => c.json(kernel.status()));
-  app.get('/v1/plugins', (c) => c.json(kernel.plugins()));
-  app.get('/v1/doctor', async (c) => c.json(await kernel.doctor()));
-  app.get('/v1/view', async (c) => c.json(await kernel.view(parsed(viewQuery, c.req.query()).at)));
-  app.get('/v1/why/:subject{.+}', async (c) => c.json(await kernel.why(c.req.param('subject'))));
-  app.get('/v1/events', async (c) => c.json(await eventsPage(kernel, parsed(eventsQuery, c.req.query()))));
+  app.get('/v1/plugins', reads, (c) => c.json(kernel.plugins()));
+  app.get('/v1/doctor', reads, async (c) => c.json(await kernel.doctor()));
+  app.get('/v1/view', reads, async (c) => c.json(await kernel.view(parsed(viewQuery, c.req.query()).at)));
+  app.get('/v1/why/:subject{.+}', reads, async (c) => c.json(await kernel.why(c.req.param('subject'))));
+  app.get('/v1/events', async (c) => {
+    const query = parsed(eventsQuery, c.req.query());
+    return c.json(await eventsPage(kernel, query, readable(c.get('principal'), filterOf(query))));
+  });
 }
 
 /** Reads one event more than the page holds, to know whether another page follows. */
-async function eventsPage(kernel: Kernel, query: EventsPageQuery): Promise<EventsPage> {
+async function eventsPage(kernel: Kernel, query: EventsPageQuery, filter: Filter): Promise<EventsPage> {
   const { log } = kernel;
   const { stack } = kernel.status();
   const head = log.head();
@@ -128,10 +150,7 @@ async function eventsPage(kernel: Kernel, query: EventsPageQuery): Promise<Event
     limit: query.limit + 1,
     ...(query.from === undefined ? {} : { from: query.from }),
     ...(query.to === undefined ? {} : { to: query.to }),
-    filter: {
-      ...(query.types === undefined ? {} : { types: query.types }),
-      ...(query.streams === undefined ? {} : { streams: query.streams }),
-    },
+    filter,
   });
   for await (const batch of batches) for (const event of batch) events.push(toCloudEvent(event, stack));
   const following = events.length > query.limit ? events.pop() : undefined;
@@ -139,8 +158,8 @@ async function eventsPage(kernel: Kernel, query: EventsPageQuery): Promise<Event
 }
 
 function instances(app: GatewayApp, kernel: Kernel): void {
-  app.get('/v1/instances/:id/stats', async (c) => c.json(await kernel.stats(c.req.param('id'))));
-  app.get('/v1/instances/:id/logs', (c) => {
+  app.get('/v1/instances/:id/stats', needs('state:read'), async (c) => c.json(await kernel.stats(c.req.param('id'))));
+  app.get('/v1/instances/:id/logs', needs('guests:logs'), (c) => {
     const query = parsed(logsQuery, queryOf(new URL(c.req.url).searchParams));
     const form = c.req.header('accept')?.includes(ndjson) ? 'lines' : 'bytes';
     // A client that has half-closed its connection would otherwise keep ours open.
@@ -152,6 +171,7 @@ function changes(app: GatewayApp, context: RouteContext): void {
   const { kernel } = context;
   app.post('/v1/commands', async (c) => {
     const { id, ...command } = parsed(commandBody, await jsonBody(c), 'COMMAND_INVALID');
+    assertScope(c.get('principal'), `${command.slot}:command`);
     const traceparent = c.req.header('traceparent');
     const options: CommandOptions = {
       ...(id === undefined ? {} : { id }),
@@ -159,15 +179,15 @@ function changes(app: GatewayApp, context: RouteContext): void {
     };
     return c.json(await kernel.command(command, options));
   });
-  app.post('/v1/swap', async (c) => {
+  app.post('/v1/swap', needs('admin'), async (c) => {
     const request = parsed(swapBody, await jsonBody(c));
     return c.json(await kernel.swap(request as SwapRequest));
   });
-  app.post('/v1/stop', async (c) => {
+  app.post('/v1/stop', needs('admin'), async (c) => {
     await context.stop();
     return c.json({ stopped: true });
   });
-  app.post('/v1/down', () => downResponse(context.down));
+  app.post('/v1/down', needs('admin'), () => downResponse(context.down));
 }
 
 async function jsonBody(c: Context): Promise<unknown> {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Bench, Listener, openBench, RawConnection, until } from './spec-kit.ts';
+import { type Bench, openBench, RawConnection, until } from './spec-kit.ts';
 
 describe('event subscriptions', () => {
   let bench: Bench;
@@ -12,11 +12,11 @@ describe('event subscriptions', () => {
     bench.kernel.events.record(
       ...Array.from({ length: count }, () => ({ stream: 'node-n1', type: 'GuestStarted', data })),
     );
-  const path = () => new URL(bench.socketUrl('/v1/events?from=start'));
+  const path = '/v1/events?from=start';
 
   it('delivers a thousand events in order, those of the past and those to come', async () => {
     record(600);
-    const listener = await new Listener(bench.socketUrl('/v1/events?from=start')).opened();
+    const listener = await bench.listen('/v1/events?from=start').opened();
     record(400);
     await until('1,000 events have come', () => listener.messages.length >= 1_000);
     expect(listener.positions()).toEqual(Array.from({ length: 1_000 }, (_, position) => position));
@@ -27,9 +27,9 @@ describe('event subscriptions', () => {
 
   it('begins now, or at a position, and filters', async () => {
     record(10);
-    const now = await new Listener(bench.socketUrl('/v1/events')).opened();
-    const from = await new Listener(bench.socketUrl('/v1/events?from=8')).opened();
-    const filtered = await new Listener(bench.socketUrl('/v1/events?from=0&types=Guest*,X&streams=kernel')).opened();
+    const now = await bench.listen('/v1/events').opened();
+    const from = await bench.listen('/v1/events?from=8').opened();
+    const filtered = await bench.listen('/v1/events?from=0&types=Guest*,X&streams=kernel').opened();
     bench.kernel.events.record({ stream: 'kernel', type: 'SwapStarted' }, { stream: 'kernel', type: 'GuestOdd' });
     await until('the events have come', () => filtered.messages.length === 1 && from.messages.length === 4);
     expect(now.positions()).toEqual([10, 11]);
@@ -40,21 +40,21 @@ describe('event subscriptions', () => {
 
   it('refuses a position that the log has not reached', async () => {
     record(3);
-    const listener = new Listener(bench.socketUrl('/v1/events?from=5'));
+    const listener = bench.listen('/v1/events?from=5');
     await until('the handshake is refused', () => listener.refused !== undefined);
     expect(listener.refused?.status).toBe(400);
     expect(JSON.parse(listener.refused?.body ?? '')).toMatchObject({ code: 'POSITION_OUT_OF_RANGE' });
-    const wrong = new Listener(bench.socketUrl('/v1/events?from=soon'));
+    const wrong = bench.listen('/v1/events?from=soon');
     await until('the handshake is refused', () => wrong.refused !== undefined);
     expect(JSON.parse(wrong.refused?.body ?? '')).toMatchObject({ code: 'REQUEST_MALFORMED' });
   });
 
   it('reads the log no further for a subscriber that does not read, and drops nothing', async () => {
-    const slow = await new Listener(bench.socketUrl('/v1/events?from=start')).opened();
+    const slow = await bench.listen('/v1/events?from=start').opened();
     slow.socket.pause();
     const events = 3_000;
     record(events, { bytes: 'x'.repeat(10_000) });
-    const others = await new Listener(bench.socketUrl(`/v1/events?from=${events - 10}`)).opened();
+    const others = await bench.listen(`/v1/events?from=${events - 10}`).opened();
     await until('another subscriber is not held up', () => others.messages.length === 10);
     const before = bench.kernel.events.delivered;
     await bench.get('/v1/status');
@@ -70,11 +70,7 @@ describe('event subscriptions', () => {
 
   it('leaves no subscription behind when clients vanish, also with events on the way', async () => {
     record(2_000, { bytes: 'x'.repeat(1_000) });
-    const connections = await Promise.all(
-      Array.from({ length: 30 }, () =>
-        new RawConnection(bench.gateway.port).handshake(`${path().pathname}${path().search}`),
-      ),
-    );
+    const connections = await Promise.all(Array.from({ length: 30 }, () => bench.raw(path)));
     expect(bench.kernel.events.subscriptions).toBe(30);
     for (const { socket } of connections) socket.resetAndDestroy();
     await until('all subscriptions have ended', () => bench.kernel.events.subscriptions === 0);
@@ -83,15 +79,13 @@ describe('event subscriptions', () => {
   });
 
   it('bounds the number of sockets', async () => {
-    const open = await Promise.all(
-      Array.from({ length: 40 }, () => new Listener(bench.socketUrl('/v1/events')).opened()),
-    );
-    const tooMany = new Listener(bench.socketUrl('/v1/events'));
+    const open = await Promise.all(Array.from({ length: 40 }, () => bench.listen('/v1/events').opened()));
+    const tooMany = bench.listen('/v1/events');
     await until('the handshake is refused', () => tooMany.refused !== undefined);
     expect(JSON.parse(tooMany.refused?.body ?? '')).toMatchObject({ code: 'GATEWAY_OVERLOADED' });
     for (const { socket } of open) socket.close();
     await until('all are closed', () => bench.gateway.connections().subscriptions === 0);
-    const again = await new Listener(bench.socketUrl('/v1/events')).opened();
+    const again = await bench.listen('/v1/events').opened();
     again.socket.close();
   });
 
@@ -104,7 +98,7 @@ describe('event subscriptions', () => {
     ['a fragmented ping', masked(0x09, Buffer.from('x')), 1002],
     ['a message where none is taken', masked(0x81, Buffer.from('hello')), 1003],
   ])('answers %s with a close code and goes on', async (_name, frame, code) => {
-    const raw = await new RawConnection(bench.gateway.port).handshake(`${path().pathname}${path().search}`);
+    const raw = await bench.raw(path);
     raw.socket.write(frame);
     await until('the close frame has come', () => raw.closeCode() !== undefined);
     expect(raw.closeCode()).toBe(code);
@@ -115,20 +109,19 @@ describe('event subscriptions', () => {
 
   it('answers a broken handshake and an unknown path without opening anything', async () => {
     const raw = new RawConnection(bench.gateway.port);
-    const url = path();
     raw.socket.write(
-      `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`,
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${bench.gateway.token}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`,
     );
     await until('the connection is closed', () => raw.ended);
     expect(raw.received.toString()).toContain('REQUEST_MALFORMED');
-    const unknown = new Listener(bench.socketUrl('/v1/nothing'));
+    const unknown = bench.listen('/v1/nothing');
     await until('the handshake is refused', () => unknown.refused !== undefined);
     expect(JSON.parse(unknown.refused?.body ?? '')).toMatchObject({ code: 'ROUTE_NOT_FOUND' });
     expect(bench.kernel.events.subscriptions).toBe(0);
   });
 
   it('closes its sockets when the kernel stops, and when the gateway does', async () => {
-    const first = await new Listener(bench.socketUrl('/v1/events')).opened();
+    const first = await bench.listen('/v1/events').opened();
     await bench.kernel.stop();
     await until('the socket is closed', () => first.closed !== undefined);
     expect(first.closed).toEqual({ code: 1001, reason: 'the kernel stops' });
@@ -140,9 +133,8 @@ describe('event subscriptions', () => {
   it('ends a socket whose peer is gone without a word', async () => {
     await bench.close();
     bench = await openBench({ bounds: { heartbeatMs: 20 } });
-    const url = path();
-    const dead = await new RawConnection(bench.gateway.port).handshake(`${url.pathname}${url.search}`);
-    const alive = await new Listener(bench.socketUrl('/v1/events')).opened();
+    const dead = await bench.raw(path);
+    const alive = await bench.listen('/v1/events').opened();
     await until('the silent one was ended', () => dead.ended);
     expect(bench.gateway.connections().subscriptions).toBe(1);
     alive.socket.close();

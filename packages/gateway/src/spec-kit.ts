@@ -17,6 +17,10 @@ export interface Bench {
   get(path: string, init?: RequestInit): Promise<Response>;
   post(path: string, body: unknown): Promise<Response>;
   socketUrl(path: string): string;
+  /** A WebSocket with the token. */
+  listen(path: string, options?: ListenerOptions): Listener;
+  /** A raw connection after a proper handshake with the token. */
+  raw(path: string): Promise<RawConnection>;
   close(): Promise<void>;
 }
 
@@ -43,8 +47,13 @@ export async function openBench(options: Partial<GatewayOptions> = {}): Promise<
         body: typeof body === 'string' ? body : JSON.stringify(body),
         headers: { 'content-type': 'application/json' },
       }),
-    socketUrl: (path) =>
-      `${gateway.url.replace('http', 'ws')}${path}${path.includes('?') ? '&' : '?'}token=${gateway.token}`,
+    socketUrl: (path) => `${gateway.url.replace('http', 'ws')}${path}`,
+    listen: (path, options = {}) =>
+      new Listener(`${gateway.url.replace('http', 'ws')}${path}`, {
+        ...options,
+        headers: { authorization, ...options.headers },
+      }),
+    raw: (path) => new RawConnection(gateway.port).handshake(path, { authorization }),
     close: async () => {
       await gateway.close();
       await rm(stateDir, { recursive: true, force: true });
@@ -61,6 +70,12 @@ export async function until(what: string, condition: () => boolean, deadlineMs =
   }
 }
 
+export interface ListenerOptions {
+  readonly origin?: string;
+  readonly headers?: Record<string, string>;
+  readonly autoPong?: boolean;
+}
+
 /** A WebSocket that keeps what it received. */
 export class Listener {
   readonly socket: WebSocket;
@@ -68,8 +83,8 @@ export class Listener {
   closed: { code: number; reason: string } | undefined;
   refused: { status: number; body: string } | undefined;
 
-  constructor(url: string, options: ConstructorParameters<typeof WebSocket>[2] = {}) {
-    this.socket = new WebSocket(url, options);
+  constructor(url: string, options: ListenerOptions = {}, protocols: string[] = []) {
+    this.socket = new WebSocket(url, protocols, options);
     this.socket.on('message', (data: RawData) => this.messages.push(data.toString()));
     this.socket.on('close', (code, reason) => {
       this.closed = { code, reason: reason.toString() };
@@ -114,7 +129,7 @@ export class RawConnection {
   }
 
   /** Sends a proper handshake for that path and waits for the switch. */
-  async handshake(path: string): Promise<this> {
+  async handshake(path: string, headers: Readonly<Record<string, string>> = {}): Promise<this> {
     this.socket.write(
       [
         `GET ${path} HTTP/1.1`,
@@ -123,6 +138,7 @@ export class RawConnection {
         'Connection: Upgrade',
         'Sec-WebSocket-Version: 13',
         'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
         '\r\n',
       ].join('\r\n'),
     );

@@ -1,20 +1,23 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { cloudEventsProtocol, execProtocol } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
 import { CloudosError, type Logger } from '@cloudos/sdk';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { type AccessRules, assertAccess } from './access.ts';
+import { type Access, offeredProtocols } from './access/access.ts';
+import { assertScope, type Principal, readable } from './access/principal.ts';
+import { openSession, type Session } from './access/session.ts';
 import type { GatewayBounds } from './bounds.ts';
-import { errorBodyOf, httpStatusOf } from './error-response.ts';
+import { errorBodyOf, headersOf, httpStatusOf } from './error-response.ts';
 import { EventSocket, startOf } from './event-socket.ts';
 import { ExecSocket, execRequestOf } from './exec-socket.ts';
 import { keepAlive } from './heartbeat.ts';
-import { execQuery, parsed, queryOf, subscriptionQuery } from './queries.ts';
+import { execQuery, filterOf, parsed, queryOf, subscriptionQuery } from './queries.ts';
 import { routeNotFound } from './routes.ts';
 
 export interface UpgradeContext {
   readonly kernel: Kernel;
-  readonly rules: () => AccessRules;
+  readonly access: Access;
   readonly bounds: GatewayBounds;
   readonly logger: Logger;
 }
@@ -25,13 +28,23 @@ export interface SocketCounts {
   readonly execs: number;
 }
 
-type Serve = (socket: WebSocket) => void;
+/** Close code of a WebSocket whose token was revoked or has expired; the reason is the error code. */
+export const accessEndedCloseCode = 4401;
+
+interface Route {
+  readonly kind: keyof SocketCounts;
+  /** Subprotocols that are spoken here; the first is spoken to a peer that offers none. */
+  readonly protocols: readonly [string, ...string[]];
+  serve(socket: WebSocket, session: Session): void;
+}
 
 /** The WebSocket side of the gateway. A refused handshake is answered with an HTTP status and an error body. */
 export class Upgrades {
   readonly #context: UpgradeContext;
   readonly #server: WebSocketServer;
   readonly #open = new Map<WebSocket, keyof SocketCounts>();
+  /** The subprotocol chosen for a handshake under way. */
+  readonly #chosen = new WeakMap<IncomingMessage, string>();
 
   constructor(context: UpgradeContext) {
     this.#context = context;
@@ -40,6 +53,7 @@ export class Upgrades {
       maxPayload: context.bounds.frameMaxBytes,
       perMessageDeflate: false,
       clientTracking: false,
+      handleProtocols: (_offered, request) => this.#chosen.get(request) ?? false,
     });
     // Without a listener the package answers a broken handshake with plain text of its own.
     this.#server.on('wsClientError', (error, socket) => {
@@ -62,16 +76,21 @@ export class Upgrades {
     socket.on('error', () => socket.destroy());
     try {
       const url = requestUrl(request);
-      assertAccess(this.#context.rules(), {
+      const protocols = request.headers['sec-websocket-protocol'];
+      const principal = this.#context.access.authenticate({
+        address: request.socket.remoteAddress ?? '',
         origin: request.headers.origin,
         authorization: request.headers.authorization,
-        queryToken: url.searchParams.get('token') ?? undefined,
+        protocols,
       });
-      const { kind, serve } = this.#route(url, request.method ?? 'GET');
+      const route = this.#route(url, request.method ?? 'GET', principal);
+      const chosen = chosenProtocol(protocols, route.protocols);
+      if (chosen !== undefined) this.#chosen.set(request, chosen);
       if (this.#open.size >= this.#context.bounds.socketsMax) {
         throw new CloudosError('GATEWAY_OVERLOADED', `${this.#open.size} WebSockets are open, as many as are allowed`);
       }
-      this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, kind, serve));
+      const hold = this.#hold(principal, socket, route);
+      this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, route, hold));
     } catch (error) {
       refuseUpgrade(socket, error);
     }
@@ -90,36 +109,82 @@ export class Upgrades {
     this.#server.close();
   }
 
-  #route(url: URL, method: string): { kind: keyof SocketCounts; serve: Serve } {
+  #route(url: URL, method: string, principal: Principal): Route {
     const { kernel, bounds } = this.#context;
     if (url.pathname === '/v1/events') {
       const query = parsed(subscriptionQuery, queryOf(url.searchParams));
+      const filter = readable(principal, filterOf(query));
       startOf(query, kernel.log.head());
-      return { kind: 'subscriptions', serve: (socket) => new EventSocket(socket, kernel, query, bounds) };
+      return {
+        kind: 'subscriptions',
+        protocols: [cloudEventsProtocol],
+        serve: (socket) => new EventSocket(socket, kernel, { from: query.from, filter }, bounds),
+      };
     }
     const instance = /^\/v1\/instances\/([^/]+)\/exec$/.exec(url.pathname)?.[1];
     if (instance === undefined) throw routeNotFound(`${method} (WebSocket)`, url.pathname);
     // A client is not told why a handshake was refused: what is wrong with the query goes through the status channel.
     const request = () =>
       execRequestOf(parsed(execQuery, { command: [], ...queryOf(url.searchParams, ['command', 'env']) }));
+    assertScope(principal, 'guests:exec');
     const id = decodeURIComponent(instance);
-    return { kind: 'execs', serve: (socket) => void new ExecSocket(socket, bounds).run(kernel, id, request) };
+    return {
+      kind: 'execs',
+      protocols: [execProtocol],
+      serve: (socket) => void new ExecSocket(socket, bounds).run(kernel, id, request),
+    };
   }
 
-  #serve(socket: WebSocket, kind: keyof SocketCounts, serve: Serve): void {
+  /** Counts a connection from the handshake on, and ends it with the token. */
+  #hold(principal: Principal, socket: Duplex, { kind }: Route): HeldSession {
+    const held: HeldSession = {
+      session: openSession(this.#context.access, principal, ({ code }) => {
+        if (held.webSocket) held.webSocket.close(accessEndedCloseCode, code);
+        else socket.destroy();
+      }),
+      webSocket: undefined,
+    };
+    socket.once('close', held.session.release);
+    if (kind === 'subscriptions') socket.once('close', held.session.subscription());
+    return held;
+  }
+
+  #serve(socket: WebSocket, { kind, serve }: Route, held: HeldSession): void {
+    held.webSocket = socket;
     this.#open.set(socket, kind);
     // A broken frame: the package closes the socket with 1002, 1007 or 1009, and tells us here.
     socket.on('error', (error) => this.#context.logger.debug('a WebSocket failed', { error: error.message }));
     socket.on('close', () => this.#open.delete(socket));
     keepAlive(socket, this.#context.bounds.heartbeatMs);
     try {
-      serve(socket);
+      serve(socket, held.session);
     } catch (error) {
       const body = errorBodyOf(error);
       this.#context.logger.error('a WebSocket could not be served', { code: body.code, error: body.message });
       socket.close(1011, body.code);
     }
   }
+}
+
+interface HeldSession {
+  readonly session: ReturnType<typeof openSession>;
+  webSocket: WebSocket | undefined;
+}
+
+/**
+ * The first offered subprotocol that is spoken here; undefined for a peer that offers none.
+ * @throws CloudosError SUBPROTOCOL_UNSUPPORTED
+ */
+function chosenProtocol(header: string | undefined, spoken: readonly string[]): string | undefined {
+  if (header === undefined) return undefined;
+  const offered = offeredProtocols(header);
+  const chosen = offered.find((each) => spoken.includes(each));
+  if (chosen !== undefined) return chosen;
+  throw new CloudosError(
+    'SUBPROTOCOL_UNSUPPORTED',
+    `the handshake offers ${offered.join(', ') || 'no subprotocol beside the token'}; spoken here: ${spoken.join(', ')}`,
+    { details: { offered, spoken } },
+  );
 }
 
 function requestUrl(request: IncomingMessage): URL {
@@ -140,6 +205,7 @@ export function refuseUpgrade(socket: Duplex, thrown: unknown): void {
     'Content-Type: application/json',
     `Content-Length: ${Buffer.byteLength(text)}`,
     'Connection: close',
+    ...Object.entries(headersOf(body)).map(([name, value]) => `${name}: ${value}`),
   ];
   socket.once('finish', () => socket.destroy());
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);

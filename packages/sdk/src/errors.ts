@@ -99,6 +99,12 @@ export const errorCodes = {
   POSITION_OUT_OF_RANGE: ['The position lies outside of the log.', 'Use one between 0 and the head.'],
   // gateway
   UNAUTHENTICATED: ['The token is missing or wrong.', 'Use the token in the file that is named.'],
+  TOKEN_EXPIRED: ['The token was valid until the time that is named.', 'Make another with `cloudos token create`.'],
+  TOKEN_REVOKED: ['The token was revoked.', 'Make another with `cloudos token create`.'],
+  SCOPE_MISSING: [
+    'The token does not hold the scope that the request needs.',
+    'Use a token with the scope that is named: `cloudos token create --scope …`.',
+  ],
   ORIGIN_FORBIDDEN: [
     'A browser page of another origin sent the request.',
     'Add the origin to the gateway configuration.',
@@ -108,6 +114,22 @@ export const errorCodes = {
   GATEWAY_OVERLOADED: [
     'The gateway serves as many connections as it may.',
     'Close connections that are not needed, or retry later.',
+  ],
+  RATE_LIMITED: [
+    'More requests or messages came from the token or the address than are allowed.',
+    'Wait as long as Retry-After says.',
+  ],
+  CONNECTIONS_EXCEEDED: [
+    'The token or the address has as many connections open as it may.',
+    'Close connections that are not needed.',
+  ],
+  SUBSCRIPTIONS_EXCEEDED: [
+    'The token has as many subscriptions open as it may.',
+    'Close subscriptions that are not needed.',
+  ],
+  SUBPROTOCOL_UNSUPPORTED: [
+    'None of the WebSocket subprotocols that were offered is spoken here.',
+    'Offer one of those that are named.',
   ],
   ROUTE_NOT_FOUND: ['There is nothing at this path.', 'See the list of routes in the message.'],
   KERNEL_NOT_RUNNING: ['No kernel runs with this state directory.', 'Start it with `cloudos up`.'],

@@ -2,9 +2,9 @@ import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startGateway } from './gateway.ts';
-import { type Bench, Listener, openBench, RawConnection, until } from './spec-kit.ts';
-import { FakeKernel } from './testing/index.ts';
+import { startGateway } from '../gateway.ts';
+import { type Bench, Listener, openBench, RawConnection, until } from '../spec-kit.ts';
+import { FakeKernel } from '../testing/index.ts';
 import { ensureToken, sameToken, tokenFileOf } from './token-file.ts';
 
 describe('who may use the gateway', () => {
@@ -32,18 +32,36 @@ describe('who may use the gateway', () => {
     expect(response.status).toBe(401);
   });
 
-  it('takes the token of a WebSocket from the query or from the header', async () => {
-    const url = `${bench.gateway.url.replace('http', 'ws')}/v1/events`;
-    const refused = new Listener(`${url}?token=wrong`);
-    await until('the handshake is refused', () => refused.refused !== undefined);
-    expect(refused.refused?.status).toBe(401);
-    expect(JSON.parse(refused.refused?.body ?? '')).toMatchObject({ code: 'UNAUTHENTICATED' });
-    const byHeader = new Listener(url, { headers: { authorization: `Bearer ${bench.gateway.token}` } });
-    await byHeader.opened();
-    const byQuery = new Listener(`${url}?token=${bench.gateway.token}`);
-    await byQuery.opened();
+  it('takes the token of a WebSocket from the header or from a subprotocol entry, never from the address', async () => {
+    const url = bench.socketUrl('/v1/events');
+    const bearer = `cloudos.bearer.${bench.gateway.token}`;
+    for (const [address, protocols] of [
+      [`${url}?token=${bench.gateway.token}`, []],
+      [url, ['cloudevents.json', 'cloudos.bearer.wrong']],
+    ] as const) {
+      const refused = new Listener(address, {}, [...protocols]);
+      await until('the handshake is refused', () => refused.refused !== undefined);
+      expect(refused.refused?.status).toBe(401);
+      expect(JSON.parse(refused.refused?.body ?? '')).toMatchObject({ code: 'UNAUTHENTICATED' });
+    }
+    const byHeader = await bench.listen('/v1/events').opened();
+    expect(byHeader.socket.protocol).toBe('');
+    const byProtocol = await new Listener(url, {}, [bearer, 'cloudevents.json']).opened();
+    expect(byProtocol.socket.protocol).toBe('cloudevents.json');
     byHeader.socket.close();
-    byQuery.socket.close();
+    byProtocol.socket.close();
+  });
+
+  it('speaks no subprotocol that was not offered, and none that it does not know', async () => {
+    const bearer = `cloudos.bearer.${bench.gateway.token}`;
+    for (const protocols of [[bearer], [bearer, 'mqtt']]) {
+      const refused = new Listener(bench.socketUrl('/v1/events'), {}, protocols);
+      await until('the handshake is refused', () => refused.refused !== undefined);
+      expect(refused.refused?.status).toBe(400);
+      const body = JSON.parse(refused.refused?.body ?? '');
+      expect(body).toMatchObject({ code: 'SUBPROTOCOL_UNSUPPORTED', details: { spoken: ['cloudevents.json'] } });
+      expect(JSON.stringify(body)).not.toContain(bench.gateway.token);
+    }
   });
 
   it('refuses pages of other origins, lets its own and the allowed ones in', async () => {
@@ -60,7 +78,7 @@ describe('who may use the gateway', () => {
     });
     expect(preflight.status).toBe(204);
     expect(preflight.headers.get('access-control-allow-headers')).toContain('authorization');
-    const socket = new Listener(bench.socketUrl('/v1/events'), { origin: 'https://evil.example' });
+    const socket = bench.listen('/v1/events', { origin: 'https://evil.example' });
     await until('the handshake is refused', () => socket.refused !== undefined);
     expect(socket.refused?.status).toBe(403);
   });

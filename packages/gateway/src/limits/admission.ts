@@ -1,0 +1,90 @@
+import { CloudosError } from '@cloudos/sdk';
+import { localPrincipal, type Principal } from '../access/principal.ts';
+import type { GatewayLimits } from './limits.ts';
+import { Quota } from './quota.ts';
+import { Rate } from './rate.ts';
+
+/** Holds tokens and addresses to the limits. */
+export class Admission {
+  readonly #limits: GatewayLimits;
+  readonly #connections: Quota;
+  readonly #subscriptions: Quota;
+  readonly #requestsOfToken: Rate;
+  readonly #requestsOfAddress: Rate;
+  readonly #refusals: Rate;
+  readonly #messages: Rate;
+
+  constructor(limits: GatewayLimits) {
+    this.#limits = limits;
+    this.#connections = new Quota(limits.connectionsPerToken);
+    this.#subscriptions = new Quota(limits.subscriptionsPerToken);
+    this.#requestsOfToken = new Rate(limits.requestsPerSecondPerToken);
+    this.#requestsOfAddress = new Rate(limits.requestsPerSecondPerAddress);
+    this.#refusals = new Rate(limits.refusalsPerMinutePerAddress / 60);
+    this.#messages = new Rate(limits.messagesPerSecondPerToken);
+  }
+
+  /**
+   * Before anything is known of a request but where it comes from.
+   * @throws CloudosError RATE_LIMITED
+   */
+  address(address: string): void {
+    const { requestsPerSecondPerAddress, refusalsPerMinutePerAddress } = this.#limits;
+    const refusedMs = this.#refusals.peek(address);
+    if (refusedMs > 0) {
+      throw limited(`${refusalsPerMinutePerAddress} refused requests a minute from ${address}`, refusedMs);
+    }
+    const waitMs = this.#requestsOfAddress.take(address);
+    if (waitMs > 0) throw limited(`${requestsPerSecondPerAddress} requests a second from ${address}`, waitMs);
+  }
+
+  /** A request of that address was refused for its token. */
+  refused(address: string): void {
+    this.#refusals.take(address);
+  }
+
+  /** @throws CloudosError RATE_LIMITED */
+  request(principal: Principal): void {
+    if (principal === localPrincipal) return;
+    const waitMs = this.#requestsOfToken.take(principal.id);
+    if (waitMs > 0) {
+      throw limited(`${this.#limits.requestsPerSecondPerToken} requests a second of the token ${principal.id}`, waitMs);
+    }
+  }
+
+  /** A message came on a WebSocket. Returns 0, or how many milliseconds none must be taken any more (RATE_LIMITED). */
+  message(principal: Principal): number {
+    return principal === localPrincipal ? 0 : this.#messages.take(principal.id);
+  }
+
+  /** @throws CloudosError CONNECTIONS_EXCEEDED */
+  connection(principal: Principal): () => void {
+    const release = this.#connections.take(principal.id);
+    if (release) return release;
+    throw new CloudosError(
+      'CONNECTIONS_EXCEEDED',
+      `the token ${principal.id} has ${this.#connections.max} connections open, as many as it may`,
+      { details: { connectionsPerToken: this.#connections.max, retryAfterMs: retryAfterMs } },
+    );
+  }
+
+  /** @throws CloudosError SUBSCRIPTIONS_EXCEEDED */
+  subscription(principal: Principal): () => void {
+    const release = this.#subscriptions.take(principal.id);
+    if (release) return release;
+    throw new CloudosError(
+      'SUBSCRIPTIONS_EXCEEDED',
+      `the token ${principal.id} has ${this.#subscriptions.max} subscriptions open, as many as it may`,
+      { details: { subscriptionsPerToken: this.#subscriptions.max, retryAfterMs } },
+    );
+  }
+}
+
+/** When to look again whether something was closed. */
+const retryAfterMs = 5_000;
+
+export function limited(allowed: string, waitMs: number): CloudosError {
+  return new CloudosError('RATE_LIMITED', `more than the ${allowed} that are allowed; again in ${waitMs} ms`, {
+    details: { retryAfterMs: waitMs },
+  });
+}
