@@ -1,9 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { digest, findTool, runCommand } from '@cloudos/host-tools';
 import { CloudosError, errorCode } from '@cloudos/sdk';
-import { findTool, runCommand } from './host-command.ts';
-import { digest } from './zone-name.ts';
 
 export interface Subnet {
   /** First address as a number. */

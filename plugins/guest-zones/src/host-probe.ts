@@ -1,10 +1,8 @@
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { type ControlGroupLayout, digest, findControlGroups, findTool, runCommand } from '@cloudos/host-tools';
 import { errorCode, type GuestFingerprint, messageOf } from '@cloudos/sdk';
-import { type ControlGroupLayout, findControlGroups } from './control-groups.ts';
-import { findTool, runCommand } from './host-command.ts';
-import { digest } from './zone-name.ts';
 import { removeTree } from './zone-state.ts';
 
 export interface ZoneConfigNetwork {

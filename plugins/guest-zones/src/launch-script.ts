@@ -1,4 +1,4 @@
-import { shellWord } from './host-command.ts';
+import { shellWord } from '@cloudos/host-tools';
 import { oldRoot } from './userland.ts';
 
 /** What one run of a zone is made with. */

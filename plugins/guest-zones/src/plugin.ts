@@ -1,8 +1,8 @@
+import { ControlGroups } from '@cloudos/host-tools';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
 import { BridgeNetwork, parseSubnet } from './bridge-network.ts';
-import { ControlGroups } from './control-groups.ts';
 import { probeHost } from './host-probe.ts';
 import { prepareUserland } from './userland.ts';
 import type { ZoneEnvironment } from './zone-launcher.ts';

@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
+import { closedStdio, findTool, isAlive, type ProcessIdentity, startTimeOf } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
-import { closedStdio, findTool } from './host-command.ts';
-import { isAlive, type ProcessIdentity, startTimeOf } from './process-table.ts';
 
 /** Connections that one port carries at a time; more wait in the backlog of the listener. */
 export const forwarderConnectionsMax = 1024;

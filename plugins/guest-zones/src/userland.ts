@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { chmod, copyFile, cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { digest, hostName } from './zone-name.ts';
+import { digest, hostName } from '@cloudos/host-tools';
 
 /** One line of the zone's fstab: mounted in order by one `mount --all`. */
 export interface ZoneMount {

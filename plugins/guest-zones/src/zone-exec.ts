@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { closedStdio, findTool, shellWord, toolEnvironment } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
-import { closedStdio, findTool, shellWord, toolEnvironment } from './host-command.ts';
 import { dropPrivileges } from './launch-script.ts';
 
 export interface ExecTarget {

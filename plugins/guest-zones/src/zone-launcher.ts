@@ -3,16 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type ControlGroups, closedStdio, hostName, toolEnvironment } from '@cloudos/host-tools';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
 import type { BridgeNetwork } from './bridge-network.ts';
-import type { ControlGroups } from './control-groups.ts';
-import { closedStdio, toolEnvironment } from './host-command.ts';
 import type { HostAbilities } from './host-probe.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
 import { fstabLine, protectiveMounts, type Userland, writeOwnFiles } from './userland.ts';
 import { logSizes } from './zone-logs.ts';
-import { hostName, linkName, zoneName } from './zone-name.ts';
+import { linkName, zoneName } from './zone-name.ts';
 import { commandOf } from './zone-spec.ts';
 import { removeTree, type ZoneRun, type ZoneState, type ZoneStore } from './zone-state.ts';
 

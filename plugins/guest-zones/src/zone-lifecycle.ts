@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
 import { isForwarding } from './port-forwarder.ts';
-import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess } from './process-table.ts';
 import { removeSkeletons } from './userland.ts';
 import { forwardPorts, launchZone, planLaunch, type ZoneEnvironment } from './zone-launcher.ts';
 import { linkName } from './zone-name.ts';

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ProcessIdentity } from '@cloudos/host-tools';
 import type { GuestSpec } from '@cloudos/sdk';
-import type { ProcessIdentity } from './process-table.ts';
 import { zoneName } from './zone-name.ts';
 
 /** What is written down about a zone. What it does now is told by its processes and its exit record. */

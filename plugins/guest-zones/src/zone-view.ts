@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
+import { isAlive } from '@cloudos/host-tools';
 import type { GuestAddress, GuestExit, GuestStatus } from '@cloudos/sdk';
-import { isAlive } from './process-table.ts';
 import { zoneName } from './zone-name.ts';
 import type { ZoneEnd, ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
 

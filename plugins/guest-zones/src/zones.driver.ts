@@ -1,3 +1,4 @@
+import { InstanceLocks, signalProcess } from '@cloudos/host-tools';
 import {
   CloudosError,
   type ExecRequest,
@@ -12,8 +13,6 @@ import {
   type OutputChunk,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
-import { InstanceLocks } from './instance-locks.ts';
-import { signalProcess } from './process-table.ts';
 import { execInZone } from './zone-exec.ts';
 import { guestEnvironment, type ZoneEnvironment } from './zone-launcher.ts';
 import { ZoneLifecycle } from './zone-lifecycle.ts';

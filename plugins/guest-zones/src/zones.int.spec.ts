@@ -4,10 +4,10 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pluginContext } from '@cloudos/conformance';
+import { digest } from '@cloudos/host-tools';
 import { type GuestDriver, type GuestExit, type GuestSpec, type GuestTemplate, guestTemplate } from '@cloudos/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import guestZones from './index.ts';
-import { digest } from './zone-name.ts';
 
 const isRoot = process.geteuid?.() === 0;
 const node = process.execPath;

@@ -9,6 +9,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'event-log': ['sdk'],
   'plugin-bus': ['sdk'],
   placement: ['sdk'],
+  'host-tools': ['sdk'],
   client: ['sdk'],
   conformance: ['sdk'],
   kernel: ['plugin-bus', 'event-log', 'sdk'],
@@ -21,7 +22,12 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What plugins of a slot may import beside the sdk. */
-const bySlot: Readonly<Record<string, readonly string[]>> = { log: ['event-log'], resources: ['placement'] };
+const bySlot: Readonly<Record<string, readonly string[]>> = {
+  log: ['event-log'],
+  resources: ['placement'],
+  guest: ['host-tools'],
+  host: ['host-tools'],
+};
 /** What every spec may import beside what its package may. */
 const forSpecs = ['conformance', 'testing', 'event-log'];
 
