@@ -28,6 +28,8 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   INSTANCE_NOT_FOUND: exitCodes.refused,
   REVISION_NOT_FOUND: exitCodes.refused,
   POSITION_OUT_OF_RANGE: exitCodes.refused,
+  LOG_TRIMMED: exitCodes.refused,
+  LOG_TRIM_REFUSED: exitCodes.refused,
   SWAP_ABORTED: exitCodes.refused,
   SWAP_IN_PROGRESS: exitCodes.refused,
   GUEST_UNSUPPORTED: exitCodes.refused,

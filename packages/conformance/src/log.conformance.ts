@@ -6,6 +6,7 @@ import { logIdempotency } from './log/log-idempotency.ts';
 import { logLifecycle } from './log/log-lifecycle.ts';
 import { logReads } from './log/log-reads.ts';
 import { logSubscriptions } from './log/log-subscriptions.ts';
+import { logTrim } from './log/log-trim.ts';
 
 export type { LogConformanceOptions } from './log/log-harness.ts';
 
@@ -24,6 +25,7 @@ export function logConformance<Config>(
     logIdempotency(harness);
     logReads(harness);
     logSubscriptions(harness);
+    logTrim(harness);
     logLifecycle(harness);
   });
 }

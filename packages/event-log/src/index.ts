@@ -30,8 +30,9 @@ export {
   project,
   saveSnapshot,
 } from './projection.ts';
-export { type Bounds, boundsOf, isStreamRange } from './range.ts';
+export { type Bounds, boundsOf, isStreamRange, trimmed } from './range.ts';
 export { type SchemaOptions, withSchemas } from './schemas.log.ts';
 export { type SubscriptionSource, subscribeTo } from './subscription.ts';
 export { LogTail, tailEventsMin } from './tail.ts';
+export { assertTrim } from './trim-rule.ts';
 export { type Upcast, Upcasters } from './upcasters.ts';

@@ -1,4 +1,4 @@
-import type { Snapshot, SnapshotStore } from '@cloudos/sdk';
+import type { Snapshot, SnapshotInfo, SnapshotStore } from '@cloudos/sdk';
 
 /** Snapshots in memory. What is saved and what is loaded are copies. */
 export class MemorySnapshots implements SnapshotStore {
@@ -11,5 +11,13 @@ export class MemorySnapshots implements SnapshotStore {
 
   async save(key: string, snapshot: Snapshot): Promise<void> {
     this.#snapshots.set(key, structuredClone(snapshot));
+  }
+
+  async list(): Promise<readonly SnapshotInfo[]> {
+    return [...this.#snapshots].map(([key, { version, position }]) => ({ key, version, position }));
+  }
+
+  async remove(key: string): Promise<void> {
+    this.#snapshots.delete(key);
   }
 }

@@ -16,16 +16,19 @@ import {
   readBatchMax,
   type StreamRange,
   systemClock,
+  type TrimResult,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { AppendLedger, type KnownEvent, type SearchResult } from './append-ledger.ts';
 import { assertAppend, completeMeta } from './append-request.ts';
 import { deepFreeze } from './deep-freeze.ts';
 import { compileFilter } from './filter.ts';
+import { KeptEvents } from './kept-events.ts';
 import { MemorySnapshots } from './memory-snapshots.ts';
-import { type Bounds, boundsOf, isStreamRange } from './range.ts';
+import { type Bounds, boundsOf, isStreamRange, trimmed } from './range.ts';
 import { subscribeTo } from './subscription.ts';
 import { LogTail } from './tail.ts';
+import { assertTrim } from './trim-rule.ts';
 
 export interface MemoryEventLogOptions {
   readonly clock?: Clock;
@@ -45,8 +48,8 @@ export class MemoryEventLog implements LogProvider {
   readonly #clock: Clock;
   readonly #newId: IdSource;
   readonly #freeze: boolean;
-  readonly #events: RecordedEvent[] = [];
-  readonly #streams = new Map<string, RecordedEvent[]>();
+  readonly #events = new KeptEvents();
+  readonly #streams = new Map<string, KeptEvents>();
   readonly #ledger: AppendLedger;
   readonly #tail = new LogTail(-1);
 
@@ -71,18 +74,23 @@ export class MemoryEventLog implements LogProvider {
   read(range: StreamRange | GlobalRange): AsyncIterable<readonly RecordedEvent[]> {
     this.#assertOpen();
     if (isStreamRange(range)) {
-      const events = this.#streams.get(range.stream) ?? [];
-      return this.#slices(events, boundsOf(range, events.length - 1));
+      const kept = this.#streams.get(range.stream) ?? new KeptEvents();
+      return this.#slices(kept, boundsOf(range, kept.last, kept.first), undefined, range.stream);
     }
-    return this.#slices(this.#events, boundsOf(range, this.head()), range.filter);
+    return this.#slices(this.#events, boundsOf(range, this.head(), this.first()), range.filter);
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {
-    return subscribeTo({ tail: this.#tail, read: (range) => this.read(range) }, from, filter, backpressure);
+    const source = { tail: this.#tail, first: () => this.first(), read: (range: GlobalRange) => this.read(range) };
+    return subscribeTo(source, from, filter, backpressure);
   }
 
   head(): number {
-    return this.#events.length - 1;
+    return this.#events.last;
+  }
+
+  first(): number {
+    return this.#events.first;
   }
 
   async revision(stream: string): Promise<number> {
@@ -92,16 +100,31 @@ export class MemoryEventLog implements LogProvider {
 
   async verify(onProgress?: (positions: number) => void): Promise<LogReport> {
     const damages: LogDamage[] = [];
-    const revisions = new Map<string, number>();
-    for (const [position, event] of this.#events.entries()) {
-      const revision = (revisions.get(event.stream) ?? -1) + 1;
-      revisions.set(event.stream, revision);
-      if (event.position === position && event.revision === revision) continue;
-      if (damages.length < 100) damages.push({ position, reason: `expected revision ${revision} of ${event.stream}` });
+    const { first, length } = this.#events;
+    let position = first;
+    for (const event of this.#events) {
+      const sound = event.position === position && this.#streams.get(event.stream)?.at(event.revision) === event;
+      if (!sound && damages.length < 100) damages.push({ position, reason: 'the event is not what was appended' });
+      position++;
     }
-    onProgress?.(this.#events.length);
-    const { length } = this.#events;
-    return { ok: damages.length === 0, events: length, streams: revisions.size, head: length - 1, damages };
+    onProgress?.(position);
+    const streams = this.#streams.size;
+    return { ok: damages.length === 0, events: length, first, streams, head: this.head(), damages };
+  }
+
+  async trim(before: number): Promise<TrimResult> {
+    this.#assertOpen();
+    assertTrim(before, await this.snapshots.list());
+    const first = this.first();
+    const removed = Math.max(0, Math.min(before, this.head()) - first);
+    const ofStream = new Map<KeptEvents, number>();
+    for (const { stream } of this.#events.slice(first, first + removed)) {
+      const kept = this.#eventsOf(stream);
+      ofStream.set(kept, (ofStream.get(kept) ?? 0) + 1);
+    }
+    for (const [kept, count] of ofStream) kept.drop(count);
+    this.#events.drop(removed);
+    return { first: first + removed, removed };
   }
 
   /** Completes the subscriptions. Everything but `head` throws LOG_CLOSED from then on. */
@@ -111,13 +134,14 @@ export class MemoryEventLog implements LogProvider {
 
   #write(stream: string, events: readonly NewEvent[]): AppendResult {
     const ofStream = this.#eventsOf(stream);
-    const first = this.#events.length;
+    const first = this.head() + 1;
+    const revision = ofStream.last + 1;
     const now = this.#clock.now();
     const recorded = events.map((event, index): RecordedEvent => {
       const made: RecordedEvent = {
         position: first + index,
         stream,
-        revision: ofStream.length + index,
+        revision: revision + index,
         id: event.id ?? this.#newId(),
         type: event.type,
         time: event.time ?? now,
@@ -132,13 +156,13 @@ export class MemoryEventLog implements LogProvider {
       this.#ledger.add(event.id, stream, event.revision, event.position);
     }
     this.#tail.publish(recorded);
-    return { first, last: this.#events.length - 1, revision: ofStream.length - 1, duplicate: false };
+    return { first, last: this.head(), revision: ofStream.last, duplicate: false };
   }
 
-  #eventsOf(stream: string): RecordedEvent[] {
+  #eventsOf(stream: string): KeptEvents {
     let events = this.#streams.get(stream);
     if (!events) {
-      events = [];
+      events = new KeptEvents();
       this.#streams.set(stream, events);
     }
     return events;
@@ -147,18 +171,19 @@ export class MemoryEventLog implements LogProvider {
   #search(stream: string, ids: readonly string[]): SearchResult {
     const wanted = new Set(ids);
     const found = new Map<string, KnownEvent>();
-    const events = this.#streams.get(stream) ?? [];
-    for (let index = events.length - 1; index >= 0 && found.size < wanted.size; index--) {
-      const event = events[index]!;
+    const events = this.#streams.get(stream) ?? new KeptEvents();
+    for (let revision = events.last; revision >= events.first && found.size < wanted.size; revision--) {
+      const event = events.at(revision)!;
       if (wanted.has(event.id)) found.set(event.id, event);
     }
     return found;
   }
 
   async *#slices(
-    events: readonly RecordedEvent[],
+    events: KeptEvents,
     { first, last, backwards, limit }: Bounds,
     filter?: Filter,
+    stream?: string,
   ): AsyncGenerator<readonly RecordedEvent[]> {
     const wanted = compileFilter(filter);
     let left = limit;
@@ -166,6 +191,7 @@ export class MemoryEventLog implements LogProvider {
     let high = last;
     while (low <= high && left > 0) {
       this.#assertOpen();
+      if (low < events.first) throw trimmed(low, events.first, stream);
       const size = Math.min(readBatchMax, high - low + 1);
       const slice = backwards ? events.slice(high - size + 1, high + 1).reverse() : events.slice(low, low + size);
       if (backwards) high -= size;

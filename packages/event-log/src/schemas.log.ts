@@ -13,6 +13,7 @@ import {
   type SnapshotStore,
   type StoredEvents,
   type StreamRange,
+  type TrimResult,
 } from '@cloudos/sdk';
 import { map, type Observable } from 'rxjs';
 import { Upcasters } from './upcasters.ts';
@@ -75,6 +76,14 @@ class SchemaLog implements LogProvider {
 
   revision(stream: string): Promise<number> {
     return this.#log.revision(stream);
+  }
+
+  first(): number {
+    return this.#log.first();
+  }
+
+  trim(before: number): Promise<TrimResult> {
+    return this.#log.trim(before);
   }
 
   verify(onProgress?: (positions: number) => void): Promise<LogReport> {

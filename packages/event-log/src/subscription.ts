@@ -8,11 +8,14 @@ import {
 } from '@cloudos/sdk';
 import { Observable, type Subscriber } from 'rxjs';
 import { compileFilter, type EventPredicate } from './filter.ts';
+import { trimmed } from './range.ts';
 import type { LogTail } from './tail.ts';
 
 /** What a subscription draws from. */
 export interface SubscriptionSource {
   readonly tail: LogTail;
+  /** The first position that is kept. */
+  first(): number;
   read(range: GlobalRange): AsyncIterable<readonly RecordedEvent[]>;
 }
 
@@ -90,6 +93,8 @@ class SubscriptionPump {
   /** Delivers what is there. False when the subscription ends. */
   async #advance(): Promise<boolean> {
     const { tail } = this.#source;
+    const first = this.#source.first();
+    if (this.#next < first) throw trimmed(this.#next, first);
     const recent = tail.since(this.#next, readBatchMax);
     if (recent) {
       this.#next += recent.length;

@@ -94,7 +94,7 @@ export async function bootKernel(options: BootOptions): Promise<Kernel> {
 
   const { slot: logSlot, log } = await openLog(declared.log, { ...options, clock, logger });
   try {
-    const history = await readHistory(log);
+    const history = await readHistory(log, (error) => logger.warn(`the history of the kernel: ${messageOf(error)}`));
     const resolved = history.digest === stack.digest ? await withSwaps(declared, history, plugins) : declared;
     progress(`log open at position ${log.head()}`);
     const parts = compose({ ...options, clock, logger, stack, plugins, resolved, history, log });

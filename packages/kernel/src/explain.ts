@@ -6,17 +6,18 @@ import { instanceState } from './cluster/cluster-view.ts';
 const stepsMax = 200;
 
 /**
- * Why an instance, a workload, a service or a node is as it is: the events about it in order, in words.
+ * Why an instance, a workload, a service or a node is as it is: the events about it that the log keeps, in order, in
+ * words.
  * @throws CloudosError INSTANCE_NOT_FOUND when no event is about that name
  */
 export async function explain(
-  log: Pick<EventLog, 'read'>,
+  log: Pick<EventLog, 'read' | 'first'>,
   cluster: ClusterState,
   subject: string,
 ): Promise<Explanation> {
   const names = new Set([subject, subject.includes('/') ? subject : `default/${subject}`]);
   const steps: ExplanationStep[] = [];
-  for await (const batch of log.read({ from: 0 })) {
+  for await (const batch of log.read({ from: log.first() })) {
     for (const event of batch as readonly SharedEvent[]) {
       if (!concerns(event, names)) continue;
       steps.push(step(event));

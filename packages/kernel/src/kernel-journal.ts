@@ -29,13 +29,33 @@ export interface KernelHistory {
   readonly openSwaps: readonly EventData<'SwapStarted'>[];
 }
 
-/** Reads the kernel's stream. */
-export async function readHistory(log: Pick<LogProvider, 'read'>): Promise<KernelHistory> {
-  const generations = new Map<string, number>();
-  const open = new Map<string, EventData<'SwapStarted'>>();
-  let digest: string | undefined;
-  let swaps: EventData<'SwapCompleted'>[] = [];
-  for await (const batch of log.read({ stream: kernelStream })) {
+/** Changes when the saved shape does. */
+const historyVersion = 1;
+const historyKey = 'kernel/history';
+
+interface SavedHistory extends Omit<KernelHistory, 'generations'> {
+  readonly generations: readonly (readonly [place: string, generation: number])[];
+  /** The last event of the kernel's stream that is in it. */
+  readonly revision: number;
+}
+
+/**
+ * Reads the kernel's stream, from what the last call has left on. Leaves a snapshot itself: the events before it may be
+ * trimmed. Failing to leave one is not an error: the older one stays.
+ */
+export async function readHistory(
+  log: Pick<LogProvider, 'read' | 'head' | 'snapshots'>,
+  onUnsaved: (error: unknown) => void,
+): Promise<KernelHistory> {
+  const position = log.head();
+  const snapshot = await log.snapshots.load(historyKey, historyVersion);
+  const saved = snapshot && snapshot.position <= position ? (snapshot.state as SavedHistory) : undefined;
+  const generations = new Map(saved?.generations);
+  const open = new Map((saved?.openSwaps ?? []).map((swap) => [placeOf(swap.slot, swap.node), swap]));
+  let digest = saved?.digest;
+  let swaps = [...(saved?.swaps ?? [])];
+  let revision = saved?.revision ?? -1;
+  for await (const batch of log.read({ stream: kernelStream, from: revision + 1 })) {
     for (const { type, data } of batch as readonly SharedEvent[]) {
       if (type === 'StreamClaimed') raise(generations, placeOf(kernelStream), data.generation);
       if (type === 'SwapStarted') open.set(placeOf(data.slot, data.node), data);
@@ -49,8 +69,14 @@ export async function readHistory(log: Pick<LogProvider, 'read'>): Promise<Kerne
         raise(generations, placeOf(data.slot, data.node), data.generation);
       }
     }
+    revision = batch[batch.length - 1]!.revision;
   }
-  return { digest, generations, swaps, openSwaps: [...open.values()] };
+  const history = { digest, swaps, openSwaps: [...open.values()] };
+  if (position >= 0 && position !== snapshot?.position) {
+    const state: SavedHistory = { ...history, generations: [...generations], revision };
+    await log.snapshots.save(historyKey, { version: historyVersion, position, state }).catch(onUnsaved);
+  }
+  return { ...history, generations };
 }
 
 /** What ends the swaps that a kernel did not live to end. */

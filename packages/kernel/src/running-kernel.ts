@@ -34,7 +34,7 @@ import { explain } from './explain.ts';
 import { assertForeign } from './foreign-events.ts';
 import type { IngressFeeder } from './ingress-feeder.ts';
 import type { CommandOptions, Kernel, SlotCommand } from './kernel.ts';
-import type { KernelJournal } from './kernel-journal.ts';
+import { type KernelJournal, readHistory } from './kernel-journal.ts';
 import type { Fleet } from './node/fleet.ts';
 import type { NodeAgent, NodeLimits } from './node/node-agent.ts';
 import type { PolicyLimits } from './policy/policy-runner.ts';
@@ -256,7 +256,7 @@ export class RunningKernel implements Kernel {
   }
 
   async #stop(): Promise<void> {
-    const { seats, ingress, fleet, feed, journal, logSlot, logger, stopping } = this.#parts;
+    const { seats, ingress, fleet, feed, journal, log, logSlot, logger, stopping } = this.#parts;
     const steps: [string, () => Promise<unknown> | undefined][] = [
       ['orchestrator', () => seats.orchestrator.slot.close()],
       ['resources', () => seats.resources.slot.close()],
@@ -265,6 +265,7 @@ export class RunningKernel implements Kernel {
       ['cluster snapshot', () => feed.save()],
       ['cluster feed', async () => feed.stop()],
       ['journal', () => journal.flushed()],
+      ['history', () => readHistory(log, (error) => logger.warn(`the history of the kernel: ${messageOf(error)}`))],
       ['log', () => logSlot.close()],
     ];
     stopping.abort();

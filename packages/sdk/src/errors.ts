@@ -57,6 +57,14 @@ export const errorCodes = {
   LOG_READ_ONLY: ['An append was tried on a log opened read-only.', 'Open it for writing.'],
   LOG_UNAVAILABLE: ['The log cannot be opened or reached.', 'Check the path and its permissions.'],
   LOG_OVERLOADED: ['Too many appends are waiting.', 'Retry after those in flight have been acknowledged.'],
+  LOG_TRIMMED: [
+    'Events from before the first position that is kept were asked for.',
+    'Begin at the first position that is named, from a snapshot of what came before, or read an export.',
+  ],
+  LOG_TRIM_REFUSED: [
+    'The log cannot be trimmed that far: a state could not be rebuilt.',
+    'Trim up to the position that is named, or remove the snapshot that nobody needs any more.',
+  ],
   LOG_IMPORT_INVALID: ['A line of the import is not an event, or is out of order.', 'Correct the line that is named.'],
   REVISION_CONFLICT: [
     'The stream is not at the expected revision: another writer was faster.',

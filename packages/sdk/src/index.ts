@@ -44,10 +44,12 @@ export {
   type LogReport,
   readBatchMax,
   type Snapshot,
+  type SnapshotInfo,
   type SnapshotStore,
   type StoredBatch,
   type StoredEvents,
   type StreamRange,
+  type TrimResult,
 } from './log.ts';
 export { type Logger, type LogLevel, silentLogger } from './logger.ts';
 export { type PlacementRule, placementRule, workloadTag } from './placement-rule.ts';

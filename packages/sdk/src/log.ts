@@ -19,7 +19,10 @@ export interface AppendResult {
 
 export type Direction = 'forwards' | 'backwards';
 
-/** A part of one stream. Forwards from revision `from` (default 0), backwards from `from` (default the last). */
+/**
+ * A part of one stream. Forwards from revision `from` (default the first that is kept), backwards from `from` (default
+ * the last) to the first that is kept. A `from` before that one is LOG_TRIMMED.
+ */
 export interface StreamRange {
   readonly stream: string;
   readonly from?: number;
@@ -28,7 +31,11 @@ export interface StreamRange {
   readonly limit?: number;
 }
 
-/** A part of the whole log, by position. `to` is inclusive. */
+/**
+ * A part of the whole log, by position. `to` is inclusive. Forwards from `from` (default {@link EventLog.first}) to `to`
+ * (default the head), backwards from `from` (default the head) to `to` (default {@link EventLog.first}). A bound that is
+ * given and lies before the first position that is kept is LOG_TRIMMED: nothing that was asked for is left out silently.
+ */
 export interface GlobalRange {
   readonly from?: number;
   readonly to?: number;
@@ -45,25 +52,34 @@ export interface Filter {
 
 /**
  * An ordered, durable record of events.
- * Errors: REVISION_CONFLICT, EVENT_TOO_LARGE, LOG_FULL, LOG_CLOSED, LOG_READ_ONLY, LOG_OVERLOADED, LOG_CORRUPT.
+ * Errors: REVISION_CONFLICT, EVENT_TOO_LARGE, LOG_FULL, LOG_CLOSED, LOG_READ_ONLY, LOG_OVERLOADED, LOG_CORRUPT,
+ * LOG_TRIMMED.
  */
 export interface EventLog {
   /**
-   * Appends all events or none. Durable when it resolves (where the log is durable at all).
+   * Appends all events or none. Durable when it resolves (where the log is durable at all). Appending the same ids to the
+   * same stream again writes nothing and answers with the original positions, as long as the events are kept: the id of
+   * an event that was trimmed counts as new once the log has forgotten it.
    * @throws CloudosError REVISION_CONFLICT with `details: { stream, expected, actual }`
    */
   append(stream: string, events: readonly NewEvent[], at: ExpectedRevision): Promise<AppendResult>;
-  /** Reads in batches of at most {@link readBatchMax} events. Reading the log up to the head as it is at the call. */
+  /**
+   * Reads in batches of at most {@link readBatchMax} events. Reading the log up to the head as it is at the call.
+   * @throws CloudosError LOG_TRIMMED, also in the middle when a trim overtakes the reader
+   */
   read(range: StreamRange | GlobalRange): AsyncIterable<readonly RecordedEvent[]>;
   /**
    * Catch-up from that position, then live: every matching event at a position >= `from` once, in order.
    * A subscriber that is slow is served from the log at its own pace: `next` is not called again before the promise
    * that {@link Backpressure.ready} returned (if one was given) has resolved. Batches hold at most
-   * {@link readBatchMax} events. Completes when the log is closed.
+   * {@link readBatchMax} events. Completes when the log is closed. Ends with the error LOG_TRIMMED when the next event it
+   * has to deliver was trimmed: from the beginning, or because a trim has overtaken a slow subscriber.
    */
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]>;
   /** Position of the last event, -1 when the log is empty. */
   head(): number;
+  /** Position of the oldest event that is kept: 0 before the first trim; head() + 1 when the log is empty. */
+  first(): number;
   /** Revision of the last event of the stream, -1 when it is empty. */
   revision(stream: string): Promise<number>;
 }
@@ -82,18 +98,29 @@ export interface SnapshotStore {
   load(key: string, version: number): Promise<Snapshot | undefined>;
   /** Replaces the snapshot under that key. `state` is plain data (what structured clone takes, without functions). */
   save(key: string, snapshot: Snapshot): Promise<void>;
+  /** Every snapshot that is stored and sound, by key. */
+  list(): Promise<readonly SnapshotInfo[]>;
+  /** Removes a snapshot. Its owner then has to begin at position 0 again, which a trimmed log does not have. */
+  remove(key: string): Promise<void>;
+}
+
+/** A snapshot without its state. */
+export interface SnapshotInfo {
+  readonly key: string;
+  readonly version: number;
+  readonly position: number;
 }
 
 export interface Snapshot {
   readonly version: number;
-  /** Every event up to and including this position is in `state`. */
+  /** Every event up to and including this position is in `state`; -1: none, so that nothing may be trimmed. */
   readonly position: number;
   readonly state: unknown;
 }
 
 /**
  * Hands out events in the bytes in which they are stored, for a subscriber that decodes them itself: nothing is decoded
- * or encoded on the way. Batches are checked (LOG_CORRUPT) and are not upcast: a log whose vocabulary has upcasters
+ * or encoded on the way. Batches are checked (LOG_CORRUPT, LOG_TRIMMED) and are not upcast: a log whose vocabulary has upcasters
  * hands out none.
  */
 export interface StoredEvents {
@@ -122,11 +149,33 @@ export interface LogProvider extends EventLog {
   readonly snapshots: SnapshotStore;
   /** Reads everything and checks it: checksums, positions and revisions without gap. Never throws for damage. */
   verify(onProgress?: (positions: number) => void): Promise<LogReport>;
+  /**
+   * Removes events before a position, in whole units of storage: none at or after `before`, perhaps not all before it,
+   * never the last event of the log. Durable when it resolves; after a crash in the middle a later trim goes on. Positions
+   * and revisions go on unbroken.
+   *
+   * What is removed must not be needed to rebuild a state: every stored snapshot has to cover it. So `before` is at most
+   * one more than the position of the oldest snapshot in the {@link SnapshotStore}, and without a snapshot nothing can be
+   * trimmed. A snapshot that nobody will load again is removed first.
+   * @throws CloudosError LOG_TRIM_REFUSED naming the position and the snapshot that stands in the way, or that the log
+   * cannot be trimmed at all (`supports.trim` of the plugin is false); LOG_READ_ONLY, LOG_CLOSED, LOG_FULL
+   */
+  trim(before: number): Promise<TrimResult>;
+}
+
+export interface TrimResult {
+  /** Position of the oldest event that is kept now. */
+  readonly first: number;
+  /** Events that were removed by this call. */
+  readonly removed: number;
 }
 
 export interface LogReport {
   readonly ok: boolean;
+  /** Events that are kept, from position `first` on. */
   readonly events: number;
+  readonly first: number;
+  /** Streams, also those whose events were all trimmed. */
   readonly streams: number;
   readonly head: number;
   /** What is wrong, in the order of position. At most 100. */

@@ -7,12 +7,13 @@ import {
   isStreamRange,
   type KnownEvent,
   nothingForgotten,
+  trimmed,
 } from '@cloudos/event-log';
 import { CloudosError, type GlobalRange, type RecordedEvent, readBatchMax, type StreamRange } from '@cloudos/sdk';
 import { BlockCodec, type BlockHeader } from './block.codec.ts';
 import { checkedValue } from './checked-row.ts';
-import { decodeHeads, type Heads } from './heads.ts';
-import { blockKey, blocksBegin, blocksEnd, metaKeys } from './keys.ts';
+import { decodeHeads, type Heads, noHeads } from './heads.ts';
+import { blockKey, blocksEnd, metaKeys } from './keys.ts';
 import { Postings } from './postings.ts';
 import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
 
@@ -31,6 +32,9 @@ export class BlockLog {
   /** All ids of the log. */
   ids: ForgottenIds = nothingForgotten;
   head = -1;
+  /** What was trimmed: the revisions of all streams before the first event that is kept. */
+  base: Heads = noHeads;
+  #baseRow: Buffer | undefined;
   /** Heads are saved up to this position. */
   headsSavedTo = -1;
   closed = false;
@@ -50,13 +54,19 @@ export class BlockLog {
     });
   }
 
+  /** Position of the oldest event that is kept. */
+  get first(): number {
+    return this.base.position + 1;
+  }
+
   /**
    * Finds the end of the log from the saved heads and the headers of the blocks after them.
    * @param acknowledged position up to which the log reached at least
    */
   recover(acknowledged: number): void {
+    this.#loadBase();
     const last = lastBlock(this.rows);
-    const end = last === undefined ? -1 : last + this.#header(last).header.count - 1;
+    const end = last === undefined ? this.base.position : last + this.#header(last).header.count - 1;
     if (end < acknowledged) {
       throw corrupt(end + 1, `the log ends before it, events up to position ${acknowledged} were acknowledged`);
     }
@@ -82,6 +92,8 @@ export class BlockLog {
   /** For a reader: takes in what was written since. */
   refresh(): void {
     this.rows.resetReadTxn();
+    // What was trimmed meanwhile may reach beyond all that was seen so far.
+    if (this.#loadBase() && this.first > this.head + 1) return this.recover(this.base.position);
     const revisions = this.ledger.heads() as Map<string, number>;
     let block = this.rows.getBinaryFast(blockKey(this.head + 1));
     while (block) {
@@ -103,7 +115,7 @@ export class BlockLog {
   /** The events of a block. @throws CloudosError LOG_CORRUPT */
   blockEvents(first: number): RecordedEvent[] {
     const block = this.rows.getBinaryFast(blockKey(first));
-    if (!block) throw corrupt(first, 'the block that begins there is missing');
+    if (!block) throw this.#missing(first, 'the block that begins there is missing');
     return this.#decode(block, first);
   }
 
@@ -117,13 +129,19 @@ export class BlockLog {
     }
   }
 
-  /** The block that holds a position, checked and copied. @throws CloudosError LOG_CORRUPT */
+  /** The block that holds a position, checked and copied. @throws CloudosError LOG_CORRUPT, LOG_TRIMMED */
   blockAround(position: number): { first: number; count: number; bytes: Uint8Array } {
+    if (position < this.first) throw trimmed(position, this.first);
     const first = this.rows.getBinaryFast(blockKey(position)) ? position : floorBlock(this.rows, position);
-    if (first === undefined) throw corrupt(position, 'the block that holds it is missing');
+    if (first === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const { block, header } = this.#header(first);
-    if (first + header.count <= position) throw corrupt(position, 'the block that holds it is missing');
+    if (first + header.count <= position) throw this.#missing(position, 'the block that holds it is missing');
     return { first, count: header.count, bytes: Uint8Array.prototype.slice.call(block) };
+  }
+
+  /** What the block that begins there says of itself. @throws CloudosError LOG_CORRUPT */
+  header(first: number): BlockHeader {
+    return this.#header(first).header;
   }
 
   /** Where events with these ids are in a stream. */
@@ -132,6 +150,7 @@ export class BlockLog {
     const found = new Map<string, KnownEvent>();
     let blocks = 0;
     for (const posting of this.postings.backwards(stream, Number.MAX_SAFE_INTEGER)) {
+      if (posting.block < this.first) break;
       const { header } = this.#header(posting.block);
       // The summary is of all ids so far: once an id is beyond it, no earlier block can hold it.
       for (const id of wanted) if (!isForgotten(header.ids, id)) wanted.delete(id);
@@ -148,10 +167,15 @@ export class BlockLog {
   /** Decodes every block without checking it or making events of it; returns how many events there are. */
   scanRaw(): number {
     let events = 0;
-    for (const { value } of this.rows.getRange({ start: blocksBegin, end: blocksEnd })) {
+    for (const { value } of this.rows.getRange({ start: blockKey(this.first), end: blocksEnd })) {
       events += this.codec.decodeRaw(value);
     }
     return events;
+  }
+
+  /** The first revision of a stream that is kept. */
+  firstRevision(stream: string): number {
+    return (this.base.revisions.get(stream) ?? -1) + 1;
   }
 
   assertOpen(): void {
@@ -159,7 +183,7 @@ export class BlockLog {
   }
 
   async *#readAll(range: GlobalRange, head: number): AsyncGenerator<readonly RecordedEvent[]> {
-    const { first, last, backwards, limit } = boundsOf(range, head);
+    const { first, last, backwards, limit } = boundsOf(range, head, this.first);
     const wanted = compileFilter(range.filter);
     let left = limit;
     let low = first;
@@ -168,6 +192,7 @@ export class BlockLog {
     let scanned = 0;
     while (low <= high && left > 0) {
       this.assertOpen();
+      if (low < this.first) throw trimmed(low, this.first);
       let events = this.#eventsAround(backwards ? high : low);
       const start = events[0]!.position;
       const next = start + events.length;
@@ -194,7 +219,7 @@ export class BlockLog {
   }
 
   async *#readStream(range: StreamRange, revision: number, head: number): AsyncGenerator<readonly RecordedEvent[]> {
-    const { first, last, backwards, limit } = boundsOf(range, revision);
+    const { first, last, backwards, limit } = boundsOf(range, revision, this.firstRevision(range.stream));
     let left = limit;
     if (first > last || left <= 0) return;
     let expected = backwards ? last : first;
@@ -205,6 +230,8 @@ export class BlockLog {
       : this.postings.forwards(range.stream, first);
     for (const posting of postings) {
       this.assertOpen();
+      const kept = this.firstRevision(range.stream);
+      if ((backwards ? first : expected) < kept) throw trimmed(backwards ? first : expected, kept, range.stream);
       const events = this.blockEvents(posting.block);
       if (backwards) events.reverse();
       for (const event of events) {
@@ -234,15 +261,15 @@ export class BlockLog {
     const block = this.rows.getBinaryFast(blockKey(position));
     if (block) return this.#decode(block, position);
     const start = floorBlock(this.rows, position);
-    if (start === undefined) throw corrupt(position, 'the block that holds it is missing');
+    if (start === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const events = this.blockEvents(start);
-    if (start + events.length <= position) throw corrupt(position, 'the block that holds it is missing');
+    if (start + events.length <= position) throw this.#missing(position, 'the block that holds it is missing');
     return events;
   }
 
   #header(first: number): { block: Buffer; header: BlockHeader } {
     const block = this.rows.getBinaryFast(blockKey(first));
-    if (!block) throw corrupt(first, 'the block that begins there is missing');
+    if (!block) throw this.#missing(first, 'the block that begins there is missing');
     return { block, header: this.#headerOf(block, first) };
   }
 
@@ -253,19 +280,37 @@ export class BlockLog {
     return header;
   }
 
-  /** First position after the block that holds a position; 0 when there is none. */
+  /** First position after the block that holds a position; the first that is kept when there is none. */
   #startAfter(position: number): number {
-    if (position < 0) return 0;
+    if (position <= this.base.position) return this.first;
     const start = floorBlock(this.rows, position);
-    if (start === undefined) throw corrupt(position, 'the block that holds it is missing');
+    if (start === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const next = start + this.#header(start).header.count;
-    if (next <= position) throw corrupt(position, 'the block that holds it is missing');
+    if (next <= position) throw this.#missing(position, 'the block that holds it is missing');
     return next;
   }
 
   #savedHeads(end: number): Heads {
     const heads = decodeHeads(checkedValue(this.rows.get(metaKeys.heads)));
-    return heads && heads.position <= end ? heads : { position: -1, ids: nothingForgotten, revisions: new Map() };
+    if (heads && heads.position <= end && heads.position >= this.base.position) return heads;
+    return { ...this.base, revisions: new Map(this.base.revisions) };
+  }
+
+  /** True when the base has moved. */
+  #loadBase(): boolean {
+    const row = this.rows.get(metaKeys.base);
+    if (!row || this.#baseRow?.equals(row)) return false;
+    const base = decodeHeads(checkedValue(row));
+    if (!base) throw corrupt(0, 'the revisions of what was trimmed are damaged');
+    this.#baseRow = Buffer.from(row);
+    this.base = base;
+    return true;
+  }
+
+  /** The error for a block that is not there: another process may have trimmed the log meanwhile. */
+  #missing(position: number, what: string): CloudosError {
+    this.#loadBase();
+    return position < this.first ? trimmed(position, this.first) : corrupt(position, what);
   }
 
   /** Position up to which the index is in the database. */

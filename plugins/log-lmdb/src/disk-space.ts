@@ -7,9 +7,18 @@ export const reserveBytes = 2 * 1024 * 1024;
 export class DiskSpace {
   readonly #directory: string;
   #budget = 0;
+  /** Bytes of pages within the database that are free. */
+  #inside: number;
 
-  constructor(directory: string) {
+  /** @param inside bytes of free pages within the database */
+  constructor(directory: string, inside = 0) {
     this.#directory = directory;
+    this.#inside = inside;
+  }
+
+  /** Pages within the database came free. */
+  freed(bytes: number): void {
+    this.#inside += bytes;
   }
 
   /** @param bytes at most what the commit writes */
@@ -20,9 +29,16 @@ export class DiskSpace {
     }
     const { bavail, bsize } = statfsSync(this.#directory);
     const free = bavail * bsize - reserveBytes;
-    if (bytes > free) return false;
+    if (bytes > free) return this.#fitsInside(bytes);
     // Others fill the disk as well: ask again when a part of it may be gone.
     this.#budget = (free - bytes) / 4;
+    return true;
+  }
+
+  /** Free pages lie scattered, and a block takes adjacent ones: counts on half of them. */
+  #fitsInside(bytes: number): boolean {
+    if (bytes * 2 > this.#inside) return false;
+    this.#inside -= bytes * 2;
     return true;
   }
 }

@@ -1,13 +1,19 @@
-import type { ForgottenIds } from '@cloudos/event-log';
+import { type ForgottenIds, nothingForgotten } from '@cloudos/event-log';
 import { pack, unpack } from 'msgpackr';
 import { withChecksum } from './checked-row.ts';
 
-/** The revision of every stream at a position, saved now and then so that opening need not read the whole log. */
+/**
+ * The revision of every stream at a position: saved now and then so that opening need not read the whole log, and for the
+ * position before the first that is kept (the base).
+ */
 export interface Heads {
   readonly position: number;
   readonly ids: ForgottenIds;
   readonly revisions: Map<string, number>;
 }
+
+/** Where a log begins that was never trimmed. */
+export const noHeads: Heads = { position: -1, ids: nothingForgotten, revisions: new Map() };
 
 export function encodeHeads(position: number, ids: ForgottenIds, revisions: ReadonlyMap<string, number>): Buffer {
   return withChecksum(pack([position, ids.greatest, ids.others, [...revisions.keys()], [...revisions.values()]]));

@@ -3,7 +3,7 @@
  *
  * | prefix | rest | value |
  * | --- | --- | --- |
- * | `m` | name | `heads`, `watermark`, `structures` |
+ * | `m` | name | `base`, `heads`, `watermark`, `structures` |
  * | `p` | stream, 0, revision | posting chunk: the blocks in which the stream goes on from that revision |
  * | `s` | key | snapshot |
  * | `z` | position | block that begins with that position |
@@ -13,6 +13,7 @@ const postingPrefix = 0x70;
 const blockKeyBytes = 9;
 
 export const metaKeys = {
+  base: Buffer.from('mbase'),
   heads: Buffer.from('mheads'),
   watermark: Buffer.from('mwatermark'),
   structures: Buffer.from('mstructures'),
@@ -45,6 +46,9 @@ export function postingKey(stream: string, revision: number): Buffer {
 export function parsePostingKey(key: Buffer): { stream: string; revision: number } {
   return { stream: key.toString('utf8', 1, key.length - 9), revision: readUint64(key, key.length - 8) };
 }
+
+export const snapshotsBegin = Buffer.from('s');
+export const snapshotsEnd = Buffer.from('t');
 
 export const postingsBegin = Buffer.from([postingPrefix]);
 export const postingsEnd = Buffer.from([postingPrefix + 1]);

@@ -15,6 +15,7 @@ import {
   type RecordedEvent,
   type StreamRange,
   systemClock,
+  type TrimResult,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { AcknowledgedFile, readAcknowledged } from './acknowledged.ts';
@@ -26,6 +27,7 @@ import { checkPages } from './page-check.ts';
 import { LmdbSnapshots } from './snapshots.ts';
 import { openRows, type Rows } from './store.ts';
 import { StoredBlocks } from './stored-blocks.ts';
+import { Trimmer } from './trimmer.ts';
 import { verifyLog } from './verify.ts';
 import { WriterLock } from './writer-lock.ts';
 
@@ -54,10 +56,11 @@ export class LmdbEventLog implements LogProvider {
   readonly #committer: Committer;
   readonly #directory: string;
   readonly #tail: LogTail;
+  readonly #trimmer: Trimmer;
   readonly #deadlineMs: number;
   #closing: Promise<void> | undefined;
 
-  private constructor(log: BlockLog, lock: WriterLock, options: LmdbEventLogOptions) {
+  private constructor(log: BlockLog, lock: WriterLock, freeBytes: number, options: LmdbEventLogOptions) {
     const { directory } = options;
     this.#log = log;
     this.#lock = lock;
@@ -65,9 +68,10 @@ export class LmdbEventLog implements LogProvider {
     this.#acknowledged = new AcknowledgedFile(directory);
     this.#tail = new LogTail(log.head);
     this.#deadlineMs = options.commitDeadlineMs ?? commitDeadlineMs;
-    const space = new DiskSpace(directory);
+    const space = new DiskSpace(directory, freeBytes);
     this.snapshots = new LmdbSnapshots(log.rows, space);
     this.stored = new StoredBlocks(log);
+    this.#trimmer = new Trimmer(log, directory, space, this.snapshots);
     this.#committer = new Committer(log, {
       directory,
       clock: options.clock ?? systemClock,
@@ -87,14 +91,14 @@ export class LmdbEventLog implements LogProvider {
     const { directory, mapSizeBytes, wrapRows = (rows) => rows } = options;
     const lock = await WriterLock.acquire(directory);
     try {
-      checkPages(directory);
+      const freeBytes = checkPages(directory);
       const rows = wrapRows(
         openRows({ directory, readOnly: false, ...(mapSizeBytes === undefined ? {} : { mapSizeBytes }) }),
       );
       try {
         const log = new BlockLog(rows, directory);
         log.recover(readAcknowledged(directory));
-        return new LmdbEventLog(log, lock, options);
+        return new LmdbEventLog(log, lock, freeBytes, options);
       } catch (error) {
         await rows.close();
         throw error;
@@ -116,16 +120,25 @@ export class LmdbEventLog implements LogProvider {
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {
-    return subscribeTo({ tail: this.#tail, read: (range) => this.read(range) }, from, filter, backpressure);
+    const source = { tail: this.#tail, first: () => this.first(), read: (range: GlobalRange) => this.read(range) };
+    return subscribeTo(source, from, filter, backpressure);
   }
 
   head(): number {
     return this.#log.head;
   }
 
+  first(): number {
+    return this.#log.first;
+  }
+
   async revision(stream: string): Promise<number> {
     if (this.#closing) throw this.#closed();
     return this.#committer.durableRevision(stream);
+  }
+
+  trim(before: number): Promise<TrimResult> {
+    return this.#closing ? Promise.reject(this.#closed()) : this.#trimmer.trim(before);
   }
 
   verify(onProgress?: (positions: number) => void): Promise<LogReport> {
@@ -151,6 +164,7 @@ export class LmdbEventLog implements LogProvider {
     let answers = true;
     try {
       await this.#committer.settle();
+      await this.#trimmer.settle();
       this.#tail.close();
       await this.#committer.finish();
     } finally {

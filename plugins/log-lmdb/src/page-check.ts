@@ -24,27 +24,27 @@ const attemptsMax = 3;
  * a damaged one makes it crash the process. Looks at every page that holds keys, and that pages of values lie within the
  * file; the values have checksums of their own, checked when they are read.
  * While another process writes the log the file changes under the walk; what it finds then proves nothing and is let be.
+ * @returns bytes of the pages within the file that are free
  * @throws CloudosError LOG_CORRUPT naming the first position whose block cannot be reached
  */
-export function checkPages(directory: string): void {
+export function checkPages(directory: string): number {
   const path = join(directory, 'data.mdb');
   if (!existsSync(path)) {
     const acknowledged = readAcknowledged(directory);
     if (acknowledged >= 0)
       throw corrupt(0, `data.mdb is missing, events up to position ${acknowledged} were acknowledged`);
-    return;
+    return 0;
   }
   for (let attempt = 1; ; attempt++) {
     const fd = openSync(path, 'r');
     try {
       const size = fstatSync(fd).size;
       // A first commit that never came about.
-      if (size === 0 && readAcknowledged(directory) < 0) return;
-      new PageWalk(fd, size).run();
-      return;
+      if (size === 0 && readAcknowledged(directory) < 0) return 0;
+      return new PageWalk(fd, size).run();
     } catch (error) {
       if (!isHeldByOther(directory)) throw error;
-      if (attempt >= attemptsMax) return;
+      if (attempt >= attemptsMax) return 0;
     } finally {
       closeSync(fd);
     }
@@ -63,6 +63,10 @@ interface Tree {
   readonly overflows: number;
   readonly entries: number;
   readonly root: number;
+}
+
+function pagesOf({ branches, leaves, overflows }: Tree): number {
+  return branches + leaves + overflows;
 }
 
 interface Meta {
@@ -92,13 +96,16 @@ class PageWalk {
     this.#size = size;
   }
 
-  run(): void {
+  /** @returns bytes of free pages */
+  run(): number {
     this.#meta = this.#newestMeta();
     this.#used = new Uint8Array(Math.ceil((this.#meta.lastPage + 1) / 8));
     this.#walk(this.#meta.main, (key) => this.#mainKey(key));
     // The free list decides what is overwritten next: a page in use must not be on it.
     this.#lastKey = Buffer.alloc(0);
     this.#walk(this.#meta.free, undefined, (list) => this.#freePages(list));
+    const { free, main, lastPage, pageBytes } = this.#meta;
+    return Math.max(0, lastPage - 1 - pagesOf(main) - pagesOf(free)) * pageBytes;
   }
 
   #newestMeta(): Meta {

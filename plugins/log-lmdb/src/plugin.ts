@@ -8,7 +8,7 @@ export default definePlugin({
   slot: 'log',
   apiVersion: 1,
   description: 'Embedded durable event log on LMDB',
-  supports: { durable: true },
+  supports: { durable: true, trim: true },
   config: z.object({
     /** Directory of the log (default: the data directory of the plugin). Must be on a local disk. */
     path: z.string().min(1).optional(),

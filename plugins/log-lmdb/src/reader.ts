@@ -10,6 +10,7 @@ import {
   type RecordedEvent,
   type Snapshot,
   type StreamRange,
+  type TrimResult,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { readAcknowledged } from './acknowledged.ts';
@@ -58,6 +59,8 @@ class LmdbLogReader implements LogReader {
     this.snapshots = {
       load: (key: string, version: number) => stored.load(key, version),
       save: (_key: string, _snapshot: Snapshot): Promise<void> => Promise.reject(this.#readOnly()),
+      list: () => stored.list(),
+      remove: (_key: string): Promise<void> => Promise.reject(this.#readOnly()),
     };
   }
 
@@ -71,7 +74,8 @@ class LmdbLogReader implements LogReader {
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {
-    return subscribeTo({ tail: this.#tail, read: (range) => this.read(range) }, from, filter, backpressure);
+    const source = { tail: this.#tail, first: () => this.first(), read: (range: GlobalRange) => this.read(range) };
+    return subscribeTo(source, from, filter, backpressure);
   }
 
   head(): number {
@@ -79,6 +83,15 @@ class LmdbLogReader implements LogReader {
     this.#log.refresh();
     this.#tail.advance(this.#log.head);
     return this.#log.head;
+  }
+
+  first(): number {
+    this.head();
+    return this.#log.first;
+  }
+
+  trim(_before: number): Promise<TrimResult> {
+    return Promise.reject(this.#readOnly());
   }
 
   async revision(stream: string): Promise<number> {

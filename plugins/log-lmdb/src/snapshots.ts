@@ -1,9 +1,9 @@
-import { CloudosError, type Snapshot, type SnapshotStore } from '@cloudos/sdk';
+import { CloudosError, type Snapshot, type SnapshotInfo, type SnapshotStore } from '@cloudos/sdk';
 import { Packr } from 'msgpackr';
 import { checkedValue, withChecksum } from './checked-row.ts';
 import { commitFailure } from './commit-failure.ts';
 import type { DiskSpace } from './disk-space.ts';
-import { snapshotKey } from './keys.ts';
+import { snapshotKey, snapshotsBegin, snapshotsEnd } from './keys.ts';
 import type { Rows } from './store.ts';
 
 /** The longest key of a snapshot, in UTF-8 bytes. */
@@ -21,11 +21,35 @@ export class LmdbSnapshots implements SnapshotStore {
   }
 
   async load(key: string, version: number): Promise<Snapshot | undefined> {
-    const value = checkedValue(this.#rows.get(snapshotKey(key)));
+    const snapshot = this.#decode(this.#rows.get(snapshotKey(key)));
+    return snapshot?.version === version ? snapshot : undefined;
+  }
+
+  async list(): Promise<readonly SnapshotInfo[]> {
+    const found: SnapshotInfo[] = [];
+    for (const row of this.#rows.getRange({ start: snapshotsBegin, end: snapshotsEnd })) {
+      const snapshot = this.#decode(row.value);
+      if (!snapshot) continue;
+      const { version, position } = snapshot;
+      found.push({ key: row.key.toString('utf8', 1), version, position });
+    }
+    return found;
+  }
+
+  async remove(key: string): Promise<void> {
+    try {
+      await this.#rows.remove(snapshotKey(key));
+      await this.#rows.flushed;
+    } catch (error) {
+      throw await commitFailure(`snapshot ${key}`, error);
+    }
+  }
+
+  #decode(row: Buffer | undefined): Snapshot | undefined {
+    const value = checkedValue(row);
     if (!value) return undefined;
     try {
-      const snapshot = this.#packr.unpack(value) as Snapshot;
-      return snapshot.version === version ? snapshot : undefined;
+      return this.#packr.unpack(value) as Snapshot;
     } catch {
       return undefined;
     }

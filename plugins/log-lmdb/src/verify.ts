@@ -2,7 +2,7 @@ import { isForgotten } from '@cloudos/event-log';
 import { type LogDamage, type LogReport, messageOf } from '@cloudos/sdk';
 import { readAcknowledged } from './acknowledged.ts';
 import type { BlockLog } from './block-log.ts';
-import { blocksBegin, blocksEnd, parsePostingKey, positionOfKey, postingsBegin, postingsEnd } from './keys.ts';
+import { blockKey, blocksEnd, parsePostingKey, positionOfKey, postingsBegin, postingsEnd } from './keys.ts';
 import { decodePairs } from './postings.ts';
 
 /** Damages that a report names at most. */
@@ -20,7 +20,7 @@ export async function verifyLog(
 ): Promise<LogReport> {
   const check = new LogCheck(log);
   const head = log.head;
-  let start = blocksBegin;
+  let start: Buffer = blockKey(log.first);
   let more = true;
   while (more) {
     log.assertOpen();
@@ -43,10 +43,11 @@ export async function verifyLog(
 class LogCheck {
   readonly #log: BlockLog;
   readonly #damages: LogDamage[] = [];
-  readonly #revisions = new Map<string, number>();
+  readonly #revisions: Map<string, number>;
+  readonly #first: number;
   /** Per stream, its first revision in each block; turned negative (-1 - revision) once the index was seen to have it. */
   readonly #postings = new Map<string, Map<number, number>>();
-  next = 0;
+  next: number;
   #events = 0;
   #lost = false;
   #damagedAt: number | undefined;
@@ -54,6 +55,9 @@ class LogCheck {
 
   constructor(log: BlockLog) {
     this.#log = log;
+    this.#revisions = new Map(log.base.revisions);
+    this.#first = log.first;
+    this.next = log.first;
   }
 
   block(position: number): void {
@@ -106,7 +110,8 @@ class LogCheck {
 
   report(head: number): LogReport {
     const damages = this.#damages.sort((a, b) => a.position - b.position).slice(0, damagesMax);
-    return { ok: damages.length === 0, events: this.#events, streams: this.#revisions.size, head, damages };
+    const { size } = this.#revisions;
+    return { ok: damages.length === 0, events: this.#events, first: this.#first, streams: size, head, damages };
   }
 
   #gap(until: number, reason: string): void {
@@ -128,6 +133,7 @@ class LogCheck {
     const blocks = this.#postings.get(stream);
     for (let at = 0; at < pairs.length; at += 2) {
       const [block, revision] = [pairs[at]!, pairs[at + 1]!];
+      if (block < this.#first) continue;
       // A block that is named twice was indexed twice, after a crash.
       if (blocks?.get(block) === revision) blocks.set(block, -1 - revision);
       else if (blocks?.get(block) !== -1 - revision && !this.#lost && block < this.next) {

@@ -8,7 +8,7 @@ export default definePlugin({
   slot: 'log',
   apiVersion: 1,
   description: 'Event log in memory, for tests and simulation',
-  supports: { durable: false },
+  supports: { durable: false, trim: true },
   config: z.object({
     /** Freezes every event, so that whoever changes one throws. */
     freeze: z.boolean().default(false),

@@ -42,13 +42,13 @@ export function logLifecycle<Config>(harness: LogHarness<Config>): void {
     afterEach(() => harness.closeAll());
 
     it('finds a sound log sound', async () => {
-      expect(await log.verify()).toEqual({ ok: true, events: 0, streams: 0, head: -1, damages: [] });
+      expect(await log.verify()).toEqual({ ok: true, events: 0, first: 0, streams: 0, head: -1, damages: [] });
       for (let n = 0; n < 200; n++) await log.append(`s-${n % 9}`, [numbered(n)], 'any');
       let progress = 0;
       const report = await log.verify((positions) => {
         progress = positions;
       });
-      expect(report).toEqual({ ok: true, events: 200, streams: 9, head: 199, damages: [] });
+      expect(report).toEqual({ ok: true, events: 200, first: 0, streams: 9, head: 199, damages: [] });
       expect(progress).toBe(200);
     });
   });

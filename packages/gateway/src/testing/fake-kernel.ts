@@ -54,6 +54,7 @@ export class FakeKernel implements Kernel {
   constructor(stateDir = '/nowhere') {
     const verify: LogProvider['verify'] = async () => ({
       ok: true,
+      first: 0,
       events: this.events.events.length,
       streams: 1,
       head: this.events.head(),

@@ -88,13 +88,22 @@ export class ClusterFeed {
     return new Promise((reached) => this.#waiting.add({ position, reached }));
   }
 
-  /** The state as it was when the log ended at that position. */
+  /**
+   * The state as it was when the log ended at that position: from position 0 on, or from the newest snapshot where the
+   * log was trimmed.
+   * @throws CloudosError LOG_TRIMMED for a position before that snapshot
+   */
   async stateAt(position: number): Promise<ClusterState> {
-    const state = emptyCluster();
-    for await (const batch of this.#log.read({ to: position })) {
+    const state = this.#log.first() === 0 ? emptyCluster() : await this.#snapshotBefore(position);
+    for await (const batch of this.#log.read({ from: state.position + 1, to: position })) {
       for (const event of batch) evolveCluster(state, event as SharedEvent);
     }
     return state;
+  }
+
+  async #snapshotBefore(position: number): Promise<ClusterState> {
+    const snapshot = await this.#log.snapshots.load(snapshotKey, clusterSnapshotVersion);
+    return snapshot && snapshot.position <= position ? loadCluster(snapshot.state) : emptyCluster();
   }
 
   /** Leaves a snapshot for the next start. Failing to is logged and no more: it only makes that start slower. */

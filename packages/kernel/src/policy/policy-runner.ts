@@ -42,6 +42,9 @@ export const policyLimits: PolicyLimits = {
   snapshotEvery: 100_000,
 };
 
+/** Version of the snapshot of a policy that has none. */
+const noSnapshotVersion = -1;
+
 /** A policy that is due again at once is woken after that long. */
 const wakeDelayMinMs = 1;
 
@@ -292,6 +295,14 @@ export class PolicyRunner {
       }
     }
     this.#state = this.#guard('initial', () => policy.initial());
+    if (!policy.snapshot) await this.#keepAllEvents();
+  }
+
+  /** A policy without snapshots begins at position 0 each time: a snapshot of nothing says so to whoever trims the log. */
+  async #keepAllEvents(): Promise<void> {
+    const { log, snapshotKey } = this.#options;
+    if (await log.snapshots.load(snapshotKey, noSnapshotVersion)) return;
+    await log.snapshots.save(snapshotKey, { version: noSnapshotVersion, position: -1, state: null });
   }
 
   /** Leaves a snapshot. It only makes the next restart faster: failing to is logged and no more. */
