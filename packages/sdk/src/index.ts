@@ -58,6 +58,7 @@ export { type Decision, nothing, type Policy, type PolicySnapshot } from './poli
 export {
   type Constraint,
   constraint,
+  owner,
   ownerDefault,
   type PriorityRange,
   priorityRange,

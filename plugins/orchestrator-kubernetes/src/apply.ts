@@ -3,7 +3,8 @@ import { compile } from './manifest/compile.ts';
 import { isMapping } from './manifest/fields.ts';
 import { type DeclaredWorkload, resolveStrategy } from './manifest/workload.ts';
 import type { KubernetesOptions } from './options.ts';
-import { namespaceOf, partOf, type RevisionPart, type State } from './state.ts';
+import { partOf, type RevisionPart, type State } from './state.ts';
+import { namespaceOf } from './tags.ts';
 
 /**
  * Takes a manifest as `kubectl apply` would: what is new is created, what differs is configured, what is the same

@@ -16,7 +16,8 @@ import {
   pruneGroups,
 } from './lifecycle.ts';
 import type { KubernetesOptions } from './options.ts';
-import { addTo, groupOf, namespaceOf, newWorkload, removeFrom, type Service, type State } from './state.ts';
+import { addTo, groupOf, newWorkload, removeFrom, type Service, type State } from './state.ts';
+import { namespaceOf } from './tags.ts';
 
 /** Takes one event into the state, in place. The cost does not depend on how many instances there are. */
 export function evolve(state: State, of: SharedEvent, { restartBackoffMs }: KubernetesOptions): State {

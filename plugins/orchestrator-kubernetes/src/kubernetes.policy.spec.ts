@@ -104,6 +104,29 @@ describe('apply', () => {
     of.verifyReplay();
   });
 
+  it('requests with owner, tags, company and image; labels are tags, the namespace is the owner', () => {
+    const asked = (text: string) =>
+      spec()
+        .when(apply(text))
+        .decided.findLast((event) => event.type === 'InstanceRequested')?.data;
+    expect(asked(manifest())).toMatchObject({ tags: ['default/app=web'] });
+    expect(asked(manifest())).not.toHaveProperty('owner');
+    expect(asked(manifest())).not.toHaveProperty('image');
+    const [near] = [{ topologyKey: 'zone', maxSkew: 1, labelSelector: { matchLabels: { app: 'once' } } }];
+    const own = JSON.parse(pod('Never', { image: 'web:1', ports: [{ containerPort: 80, hostPort: 81 }] }));
+    own.metadata.namespace = 'shop';
+    own.spec.topologySpreadConstraints = [near];
+    expect(asked(JSON.stringify(own))).toMatchObject({
+      owner: 'shop',
+      image: 'web:1',
+      hostPorts: [81],
+      tags: ['shop/app=once'],
+      placement: [{ scope: 'zone', tags: ['shop/app=once'], maxSkew: 1, required: true }],
+    });
+    own.metadata.annotations = { 'cloudos.io/owner': 'eng/search' };
+    expect(asked(JSON.stringify(own))).toMatchObject({ owner: 'eng/search' });
+  });
+
   it('of the same manifest changes nothing; of another number only scales', () => {
     const { of, ids } = running(manifest());
     of.when(apply(manifest())).thenNothing();

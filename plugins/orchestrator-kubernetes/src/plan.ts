@@ -69,18 +69,7 @@ export class Plan {
   }
 
   #requestOf(group: Group, ordinal: number): NewEvent {
-    const { workload, part, revision } = group;
-    const { runtime, requests } = part.template;
-    return event('InstanceRequested', {
-      instance: this.#nameOf(group, ordinal),
-      workload: workload.spec.workload,
-      revision,
-      requests,
-      priority: part.priority,
-      ...(runtime !== undefined && { runtime }),
-      ...(part.constraints.length > 0 && { constraints: part.constraints }),
-      ...(part.node !== undefined && { node: part.node }),
-    });
+    return event('InstanceRequested', { instance: this.#nameOf(group, ordinal), ...group.request });
   }
 
   /**

@@ -7,12 +7,12 @@ import {
   groupOf,
   type Instance,
   linkGroup,
-  namespaceOf,
   newWorkload,
   type RevisionPart,
   State,
   type Workload,
 } from './state.ts';
+import { namespaceOf } from './tags.ts';
 
 /** Everything of an instance but its group and its place in it. */
 type SavedInstance = Omit<Instance, 'group'>;

@@ -1,9 +1,13 @@
 import type { Endpoint, EventData, GuestTemplate, ServiceSpec, WorkloadSpec } from '@cloudos/sdk';
 import { hashOf } from './hash.ts';
+import { type RequestPart, requestPart } from './request.ts';
+import { namespaceOf } from './tags.ts';
 import { Timers } from './timers.ts';
 
 /** What of a specification an update replaces instances for: the pod template in the terms of Kubernetes. */
-export type RevisionPart = Pick<WorkloadSpec, 'template' | 'priority' | 'constraints' | 'node'>;
+export type RevisionPart = Pick<WorkloadSpec, 'template' | 'priority' | 'constraints' | (typeof optionalParts)[number]>;
+
+const optionalParts = ['node', 'owner', 'user', 'tags', 'placement', 'hostPorts', 'reservation'] as const;
 
 /**
  * `wanted` runs or shall run; `lost` is gone with its node and not yet withdrawn; `done` has ended and is not
@@ -40,6 +44,7 @@ export interface Group {
   readonly revision: number;
   readonly part: RevisionPart;
   readonly hash: string;
+  readonly request: RequestPart;
   readonly unready: Set<Instance>;
   readonly ready: Set<Instance>;
   /** Ended for good, with something left of them. */
@@ -111,19 +116,15 @@ export class State {
   readonly serviceTimers = new Timers<Service>((service, time) => service.wakeAt === time);
 }
 
-export function namespaceOf(name: string): string {
-  const slash = name.indexOf('/');
-  return slash < 0 ? '' : name.slice(0, slash);
-}
-
 /** The name without its namespace. */
 export function localName(name: string): string {
   return name.slice(name.indexOf('/') + 1);
 }
 
 export function partOf(spec: RevisionPart): RevisionPart {
-  const { template, priority, constraints, node } = spec;
-  return node === undefined ? { template, priority, constraints } : { template, priority, constraints, node };
+  const { template, priority, constraints } = spec;
+  const given = optionalParts.filter((name) => spec[name] !== undefined).map((name) => [name, spec[name]]);
+  return { template, priority, constraints, ...Object.fromEntries(given) };
 }
 
 export function newWorkload(spec: WorkloadSpec, declaredAt: number, time: number): Workload {
@@ -151,6 +152,7 @@ export function groupOf(state: State, workload: Workload, revision: number, part
     workload,
     revision,
     part: partOf(part),
+    request: requestPart(workload.spec.workload, revision, part),
     hash: hashOf([workload.spec.workload, workload.declaredAt, revision, part.template]),
     unready: new Set(),
     ready: new Set(),

@@ -117,6 +117,66 @@ describe('compile', () => {
     });
   });
 
+  it('reads company, owner, ports of the node and extended resources', () => {
+    const near = { labelSelector: { matchLabels: { app: 'db' } }, topologyKey: 'topology.kubernetes.io/zone' };
+    const apart = {
+      labelSelector: { matchExpressions: [{ key: 'app', operator: 'In', values: ['web'] }] },
+      topologyKey: 'kubernetes.io/hostname',
+    };
+    const [web] = read(
+      deployment({
+        'metadata.labels': { 'cloudos.io/owner': 'eng/search' },
+        'spec.template.metadata.annotations': { 'cloudos.io/tags': 'spark, hot', 'cloudos.io/user': 'ann' },
+        'spec.template.spec.affinity': {
+          podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ ...near, namespaces: ['data'] }] },
+          podAntiAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 5, podAffinityTerm: apart }],
+          },
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: {
+              nodeSelectorTerms: [
+                { matchExpressions: [{ key: 'kubernetes.io/arch', operator: 'In', values: ['arm64'] }] },
+              ],
+            },
+          },
+        },
+        'spec.template.spec.topologySpreadConstraints': [{ ...near, maxSkew: 2, whenUnsatisfiable: 'DoNotSchedule' }],
+        'spec.template.spec.tolerations': [{ operator: 'Exists' }],
+        [`${container}.ports`]: [{ containerPort: 8080, hostPort: 80 }],
+        [`${container}.resources`]: { limits: { 'nvidia.com/gpu': 1 } },
+      }),
+    ).workloads;
+    expect(web).toMatchObject({
+      owner: 'eng/search',
+      user: 'ann',
+      tags: ['spark', 'hot'],
+      hostPorts: [80],
+      constraints: [{ attribute: 'arch', operator: 'in', values: ['arm64', 'aarch64'] }],
+      placement: [
+        { scope: 'zone', tags: ['data/app=db'], min: 1, required: true },
+        { scope: 'node', tags: ['default/app=web'], max: 0, required: false, weight: 5 },
+        { scope: 'zone', tags: ['default/app=db'], maxSkew: 2, required: true },
+      ],
+      template: { requests: { custom: { 'nvidia.com/gpu': 1 } } },
+    });
+  });
+
+  it.each([
+    ['metadata.annotations', { 'cloudos.io/owner': 'a//b' }, 'expected names with a slash between them'],
+    [
+      'spec.template.spec.topologySpreadConstraints',
+      [{ topologyKey: 'zone', labelSelector: { matchLabels: { a: 'b' } } }],
+      'topologySpreadConstraints[0].maxSkew: given nothing',
+    ],
+    [
+      'spec.template.spec.affinity',
+      { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'zone' }] } },
+      'labelSelector: given nothing',
+    ],
+  ])('refuses %s = %j', (path, value, message) => {
+    expect(refusal(deployment({ [path]: value }))).toContain(message);
+  });
+
   it('opens a List and skips empty documents', () => {
     const service = {
       apiVersion: 'v1',
@@ -132,14 +192,18 @@ describe('compile', () => {
 
   it('warns about unknown fields by their whole path, with the near miss', () => {
     const { warnings } = read(
-      deployment({ [`${container}.foo`]: 1, [`${container}.comand`]: ['x'], 'spec.template.spec.affinity': {} }),
+      deployment({
+        [`${container}.foo`]: 1,
+        [`${container}.comand`]: ['x'],
+        'spec.template.spec.schedulerName': 'mine',
+      }),
     );
     expect(warnings).toEqual([
       expect.stringContaining('spec.template.spec.containers[0].foo: unknown field, ignored'),
       expect.stringContaining(
         'spec.template.spec.containers[0].comand: unknown field, ignored (did you mean command?)',
       ),
-      expect.stringContaining('spec.template.spec.affinity: ignored'),
+      expect.stringContaining('spec.template.spec.schedulerName: ignored'),
     ]);
   });
 

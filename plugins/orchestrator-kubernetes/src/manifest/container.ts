@@ -13,7 +13,7 @@ export function readContainer(
   fields: Fields,
   pidsLimit: number | undefined,
   podUser: number | undefined,
-): ContainerTemplate {
+): { readonly template: ContainerTemplate; readonly hostPorts: number[] } {
   fields.required('name');
   const image = fields.required('image');
   fields.oneOf('imagePullPolicy', ['Always', 'IfNotPresent', 'Never']);
@@ -21,7 +21,7 @@ export function readContainer(
   const expand = (texts: string[] | undefined) => texts?.map((text) => expandVariables(text, env));
   const [command, args] = [expand(fields.strings('command')), expand(fields.strings('args'))];
   const workingDir = fields.string('workingDir');
-  const ports = readPorts(fields);
+  const { ports, hostPorts } = readPorts(fields);
   const security = readSecurity(fields.object('securityContext'));
   const user = security.user ?? podUser;
   if (security.nonRoot && user === 0) {
@@ -48,7 +48,7 @@ export function readContainer(
   };
   unsupportedContainerFields(fields);
   fields.done();
-  return template;
+  return { template, hostPorts };
 }
 
 function unsupportedContainerFields(fields: Fields): void {
@@ -88,8 +88,9 @@ export function expandVariables(text: string, env: readonly { name: string; valu
   });
 }
 
-function readPorts(container: Fields): GuestTemplate['ports'] {
+function readPorts(container: Fields): { ports: GuestTemplate['ports']; hostPorts: number[] } {
   const ports: GuestTemplate['ports'] = [];
+  const hostPorts: number[] = [];
   for (const fields of container.list('ports')) {
     const name = fields.string('name');
     if (name !== undefined && !portName.test(name)) {
@@ -101,11 +102,13 @@ function readPorts(container: Fields): GuestTemplate['ports'] {
     if (!fields.has('containerPort')) fields.report.invalid(fields.at('containerPort'), undefined, 'a port number');
     const port = fields.int('containerPort', { min: 1, max: 65_535 });
     const protocol = fields.oneOf('protocol', ['TCP', 'UDP']) === 'UDP' ? 'udp' : 'tcp';
-    fields.advisory(['hostPort', 'hostIP'], 'ignored: use a Service');
+    const hostPort = fields.int('hostPort', { min: 1, max: 65_535 });
+    if (hostPort !== undefined) hostPorts.push(hostPort);
+    fields.advisory(['hostIP'], 'ignored');
     fields.done();
     if (port !== undefined) ports.push({ ...(name !== undefined && { name }), port, protocol });
   }
-  return ports;
+  return { ports, hostPorts };
 }
 
 interface Security {

@@ -1,15 +1,20 @@
-import type { Constraint, GuestTemplate } from '@cloudos/sdk';
+import type { Constraint, GuestTemplate, PlacementRule } from '@cloudos/sdk';
+import { readAffinity } from './affinity.ts';
 import { readContainer } from './container.ts';
 import type { Fields } from './fields.ts';
-import { dnsLabel, readMetadata } from './metadata.ts';
+import { dnsLabel, type Metadata, readMetadata } from './metadata.ts';
+import { type Ownership, readOwnership } from './ownership.ts';
 import { readPidsLimit } from './resources.ts';
+import { nodeConstraint } from './topology.ts';
 
 /** What a pod says about an instance: the template, and where it may run. */
-export interface PodPart {
+export interface PodPart extends Ownership {
   readonly template: GuestTemplate;
   readonly priority: number;
   readonly constraints: Constraint[];
   readonly node?: string;
+  readonly placement?: PlacementRule[];
+  readonly hostPorts?: number[];
 }
 
 /** Priority of a pod without a class. */
@@ -26,26 +31,10 @@ export const defaultPriorityClasses: Readonly<Record<string, number>> = {
   'low-priority': 50,
 };
 
-/** Well-known labels of nodes and the attributes that say the same here. */
-const nodeAttributes: Readonly<Record<string, string>> = {
-  'kubernetes.io/arch': 'arch',
-  'kubernetes.io/hostname': 'hostname',
-  'topology.kubernetes.io/zone': 'zone',
-  'topology.kubernetes.io/region': 'region',
-  'node.kubernetes.io/instance-type': 'instance-type',
-};
-
-/** Names that one processor architecture goes by. */
-const architectures: readonly (readonly string[])[] = [
-  ['amd64', 'x86_64', 'x64'],
-  ['arm64', 'aarch64'],
-];
-
 /** A pod template, or a pod: `metadata` and `spec` of the mapping. */
 export function readPod(
   owner: Fields,
-  annotations: Readonly<Record<string, string>>,
-  labels: Readonly<Record<string, string>>,
+  { annotations, labels, namespace }: Metadata,
   restartPolicies: readonly ('Always' | 'OnFailure' | 'Never')[],
   priorityClasses: Readonly<Record<string, number>>,
 ): PodPart | undefined {
@@ -70,18 +59,22 @@ export function readPod(
     const given = `given ${containers.length} containers, expected one: an instance is one guest`;
     spec.report.refuse(spec.at('containers'), given);
   }
-  const part = containers[0] && readContainer(containers[0], readPidsLimit(annotations, owner), podUser);
+  const read = containers[0] && readContainer(containers[0], readPidsLimit(annotations, owner), podUser);
   const node = spec.string('nodeName');
+  const affinity = readAffinity(spec, namespace);
   const placement = {
     priority: readPriority(spec, priorityClasses),
-    constraints: readNodeSelector(spec),
+    constraints: [...readNodeSelector(spec), ...affinity.constraints],
     ...(node && { node }),
+    ...readOwnership(owner, annotations, labels),
+    ...(affinity.placement.length > 0 && { placement: affinity.placement }),
+    ...(read && read.hostPorts.length > 0 && { hostPorts: read.hostPorts }),
   };
   unsupportedPodFields(spec);
   spec.done();
-  if (!part) return undefined;
+  if (!read) return undefined;
   const template: GuestTemplate = {
-    ...part,
+    ...read.template,
     ...(runtime && { runtime }),
     ...(hostname && { hostname }),
     restart: restart === 'Always' ? 'always' : restart === 'OnFailure' ? 'on-failure' : 'never',
@@ -92,16 +85,20 @@ export function readPod(
 }
 
 /** The template of a Deployment or a ReplicaSet. */
-export function readPodTemplate(owner: Fields, priorityClasses: Readonly<Record<string, number>>): PodPart | undefined {
+export function readPodTemplate(
+  owner: Fields,
+  of: Metadata,
+  priorityClasses: Readonly<Record<string, number>>,
+): PodPart | undefined {
   const template = owner.object('template');
   if (!template) {
     if (!owner.has('template')) owner.report.invalid(owner.at('template'), undefined, 'a mapping');
     return undefined;
   }
-  const { labels, annotations } = readMetadata(template, 'none');
-  const part = readPod(template, annotations, labels, ['Always'], priorityClasses);
+  const metadata = { ...readMetadata(template, 'none'), namespace: of.namespace };
+  const part = readPod(template, metadata, ['Always'], priorityClasses);
   template.done();
-  return part;
+  return part && { ...readOwnership(owner, of.annotations, of.labels), ...part };
 }
 
 function readPriority(spec: Fields, classes: Readonly<Record<string, number>>): number {
@@ -121,9 +118,7 @@ function readNodeSelector(spec: Fields): Constraint[] {
     const system = name === 'kubernetes.io/os';
     if (system && value === 'linux') continue;
     if (system) spec.report.invalid(spec.at(`nodeSelector.${name}`), value, 'linux');
-    const attribute = nodeAttributes[name] ?? name;
-    const alike = attribute === 'arch' ? architectures.find((names) => names.includes(value)) : undefined;
-    constraints.push({ attribute, operator: 'in', values: [...(alike ?? [value])] });
+    constraints.push(nodeConstraint(name, 'in', [value]));
   }
   return constraints;
 }
@@ -133,9 +128,10 @@ function unsupportedPodFields(spec: Fields): void {
   spec.unsupported(['initContainers', 'ephemeralContainers'], 'is not supported: an instance is one guest');
   spec.unsupported(['hostNetwork', 'hostPID', 'hostIPC'], 'guests have namespaces of their own');
   spec.unsupported(['activeDeadlineSeconds', 'schedulingGates', 'resourceClaims', 'resources'], 'is not supported');
-  spec.advisory(['affinity', 'topologySpreadConstraints', 'tolerations'], 'ignored: use nodeSelector or nodeName');
   spec.advisory(['readinessGates', 'schedulerName', 'preemptionPolicy', 'overhead', 'os'], 'ignored');
   spec.advisory(['dnsPolicy', 'dnsConfig', 'hostAliases', 'subdomain', 'setHostnameAsFQDN'], 'ignored');
   spec.advisory(['imagePullSecrets', 'serviceAccountName', 'serviceAccount'], 'ignored');
+  // nodes have no taints here: what tolerates them goes everywhere that it would
+  spec.silent(['tolerations']);
   spec.silent(['automountServiceAccountToken', 'enableServiceLinks', 'shareProcessNamespace', 'hostUsers']);
 }

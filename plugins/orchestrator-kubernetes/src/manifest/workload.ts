@@ -52,14 +52,15 @@ export function readReplicated(
   kind: 'Deployment' | 'ReplicaSet',
   priorityClasses: Readonly<Record<string, number>>,
 ): DeclaredWorkload | undefined {
-  const { name, namespace, labels } = readMetadata(fields, 'subdomain');
+  const metadata = readMetadata(fields, 'subdomain');
+  const { name, namespace, labels } = metadata;
   const spec = fields.object('spec');
   if (!spec) {
     if (!fields.has('spec')) fields.report.invalid('spec', undefined, 'a mapping');
     return undefined;
   }
   const replicas = spec.int('replicas', { max: 1_000_000 });
-  const pod = readPodTemplate(spec, priorityClasses);
+  const pod = readPodTemplate(spec, metadata, priorityClasses);
   readSelector(spec, pod);
   const minReadyMs = (spec.int('minReadySeconds') ?? 0) * 1000;
   const deployment = kind === 'Deployment';
@@ -93,8 +94,9 @@ export function readBarePod(
   fields: Fields,
   priorityClasses: Readonly<Record<string, number>>,
 ): DeclaredWorkload | undefined {
-  const { name, namespace, labels, annotations } = readMetadata(fields, 'subdomain');
-  const pod = readPod(fields, annotations, labels, ['Always', 'OnFailure', 'Never'], priorityClasses);
+  const metadata = readMetadata(fields, 'subdomain');
+  const { name, namespace, labels } = metadata;
+  const pod = readPod(fields, metadata, ['Always', 'OnFailure', 'Never'], priorityClasses);
   fields.silent(['status']);
   fields.done();
   if (!pod) return undefined;
