@@ -192,14 +192,21 @@ find_program() {
   return 1
 }
 find_program "$@" || { echo "fail COMMAND_NOT_FOUND" >&8; exit 127; }
-for signal in TERM INT HUP USR1 USR2; do trap "kill -$signal \\$program 2>/dev/null" $signal; done
+for signal in TERM INT HUP USR1 USR2; do trap "cut=1; kill -$signal \\$program 2>/dev/null" $signal; done
 "$@" 8>&- &
 program=$!
 echo running >&8
 exec 8>&-
 while :; do
+  cut=
   wait $program
   status=$?
-  kill -0 $program 2>/dev/null || exit $status
+  kill -0 $program 2>/dev/null && continue
+  [ -z "$cut" ] && exit $status
+  # The wait may have been cut short by the signal: its status is that of the signal then, and the next is the program's.
+  wait $program
+  last=$?
+  [ $last -eq 127 ] || status=$last
+  exit $status
 done
 `;
