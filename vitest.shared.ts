@@ -12,7 +12,9 @@ export function projectConfig(overrides: ViteUserConfig['test'] = {}): ViteUserC
       reporters: ['default', 'json', skipReasons],
       outputFile: { json: 'reports/test.json' },
       passWithNoTests: true,
-      testTimeout: 20_000,
+      // Bounds against what never ends, far beyond what anything takes, also on a busy machine.
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
       // Spec files that work on the machine itself (ports, namespaces, disks) run one after another.
       fileParallelism: !usesTheMachine(),
       ...overrides,

@@ -30,11 +30,11 @@ describe('bad input', () => {
   beforeAll(async () => {
     client = await kernel.start();
     url = kernel.endpoint();
-  }, 60_000);
+  }, 300_000);
   afterAll(async () => {
     await expect(client.status()).resolves.toMatchObject({ stack: 'bad', pid: kernel.pid }); // the same process still answers
     await kernel.dispose();
-  }, 60_000);
+  }, 300_000);
 
   const oldPlugin =
     "export default { name: 'h', slot: 'host', apiVersion: 9, description: '', config: {}, create() {} };";
@@ -119,7 +119,7 @@ describe('bad input', () => {
     );
     rmSync(path.join(kernel.stateDir, 'endpoint.json')); // now only the log itself knows
     expect((await kernel.run('up')).stderr).toMatch(new RegExp(`${kernel.pid}[^]*code +LOG_HELD`));
-  }, 60_000);
+  }, 300_000);
 
   it.skipIf(!asNobody)('on the machine: a permission that is missing (needs a checkout that others may read)', () => {
     const locked = new KernelProcess({ ...slots, nodes });

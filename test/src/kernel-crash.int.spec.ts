@@ -16,7 +16,7 @@ function stackOf(node: Readonly<Record<string, unknown>>) {
 const running: KernelProcess[] = [];
 afterEach(async () => {
   for (const kernel of running.splice(0)) await kernel.dispose();
-}, 120_000);
+}, 300_000);
 
 /** Deploys, scales and removes while the process is killed at random moments; then asks for the final state. */
 async function killAtRandom(kernel: KernelProcess, rounds: number, replicasMax: number, final: readonly string[]) {
@@ -67,7 +67,7 @@ describe(`a kernel killed with SIGKILL at random moments (seed ${seed}: replay w
     for await (const event of client.history()) events.push(event as SharedEvent);
     expect(twice(events)).toEqual([]);
     expect(events.map(({ position }) => position)).toEqual(events.map((_, at) => at));
-  }, 180_000);
+  }, 300_000);
 
   it.skipIf(!isRoot)(
     'converges on real zones, and leaves nothing behind (needs root: run the tests as root)',

@@ -45,13 +45,13 @@ export function guestConformance<Config>(
     };
     beforeAll(async () => {
       open = await GuestHarness.open(plugin as PluginDefinition<'guest', unknown>, options);
-    }, 30_000);
+    }, 120_000);
     afterEach(async () => {
       const harness = suite.harness();
       const { driver } = harness;
       await Promise.all((await driver.list()).map((guest) => driver.remove(guest.instance)));
     });
-    afterAll(() => open?.close(), 30_000);
+    afterAll(() => open?.close(), 120_000);
 
     lifecycleTests(suite);
     interactionTests(suite);

@@ -37,7 +37,7 @@ async function run(instance: string, script: string, template: Partial<GuestTemp
 }
 
 async function until<T>(what: string, poll: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const answer = await poll();
     if (answer !== undefined && answer !== false) return answer;
@@ -89,7 +89,7 @@ beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'cloudos-zones-'));
   ({ driver, close } = await open(dataDir));
   driver.exits.subscribe((exit) => exits.push(exit));
-}, 30_000);
+}, 120_000);
 
 afterAll(async () => {
   if (!isRoot) return;
@@ -97,7 +97,7 @@ afterAll(async () => {
   await close();
   expect(readdirSync(dataDir)).toEqual([]);
   await rm(dataDir, { recursive: true });
-}, 30_000);
+}, 120_000);
 
 describe.skipIf(!isRoot)('zones as root (needs root: run as root)', () => {
   describe('isolation', () => {
@@ -321,7 +321,7 @@ describe.skipIf(!isRoot)('zones as root (needs root: run as root)', () => {
       await driver.remove(name);
     }
     expect(await until('nothing to be left', () => sameAs(before, traces()))).toBe(true);
-  }, 60_000);
+  }, 120_000);
 });
 
 function sameAs(before: unknown, after: unknown): boolean {

@@ -64,7 +64,7 @@ export class KernelProcess {
     await until(() => {
       if (!this.running) throw new Error(`the kernel has ended:\n${this.output}`);
       return existsSync(endpoint);
-    }, 60_000);
+    }, 120_000);
     return this.client();
   }
 
@@ -144,7 +144,7 @@ export class KernelProcess {
 /** Resolves when the condition holds; throws with what it is about when it does not in time. */
 export async function until(
   condition: () => unknown | Promise<unknown>,
-  limitMs = 30_000,
+  limitMs = 120_000,
   about = () => '',
 ): Promise<void> {
   const deadline = Date.now() + limitMs;
@@ -172,7 +172,7 @@ export async function readyInstances(
       seen = await instancesOf(client, workload);
       return seen.length === count && seen.every(({ state }) => state === 'ready');
     },
-    60_000,
+    120_000,
     () => JSON.stringify(seen.map(({ instance, state, reason }) => [instance, state, reason])),
   );
   return seen;
