@@ -12,7 +12,8 @@ import { removeEndpoint, writeEndpoint } from './endpoint-file.ts';
 import { Admission } from './limits/admission.ts';
 import { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 import { portHolder } from './port-holder.ts';
-import { buildRoutes } from './routes.ts';
+import { buildApp } from './routes/app.ts';
+import { allRoutes } from './routes/routes.ts';
 import { refuseUpgrade, type SocketCounts, Upgrades } from './upgrades.ts';
 
 export interface GatewayOptions {
@@ -58,8 +59,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const origins = new Origins(options.allowedOrigins ?? []);
   const access = new Access({ token, tokenFile, origins, admission: new Admission(limits) });
   const ending = endings(kernel, (how) => options.onEnd?.(how));
-  const context = { kernel, access, bounds, logger };
-  const app = buildRoutes({ ...context, ...ending });
+  const context = { kernel, access, bounds, logger, routes: allRoutes(kernel, ending) };
+  const app = buildApp(context);
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   server.maxConnections = bounds.connectionsMax;
   const connections = new Connections(server, limits.connectionsPerAddress);

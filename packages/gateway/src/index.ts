@@ -4,5 +4,4 @@ export { type EndpointInfo, endpointFileOf } from './endpoint-file.ts';
 export { httpStatusOf } from './error-response.ts';
 export { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
 export { defaultLimits, type GatewayLimits } from './limits/limits.ts';
-export { routeList } from './routes.ts';
 export type { SocketCounts } from './upgrades.ts';

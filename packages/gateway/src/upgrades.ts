@@ -1,6 +1,5 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { cloudEventsProtocol, execProtocol } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
 import { CloudosError, type Logger } from '@cloudos/sdk';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -13,13 +12,16 @@ import { EventSocket, startOf } from './event-socket.ts';
 import { ExecSocket, execRequestOf } from './exec-socket.ts';
 import { keepAlive } from './heartbeat.ts';
 import { execQuery, filterOf, parsed, queryOf, subscriptionQuery } from './queries.ts';
-import { routeNotFound } from './routes.ts';
+import { routeNotFound } from './routes/app.ts';
+import type { Route } from './routes/route.ts';
+import { socketRoutes } from './routes/socket-routes.ts';
 
 export interface UpgradeContext {
   readonly kernel: Kernel;
   readonly access: Access;
   readonly bounds: GatewayBounds;
   readonly logger: Logger;
+  readonly routes: readonly Route[];
 }
 
 /** How many sockets are open, by what they carry. */
@@ -31,10 +33,10 @@ export interface SocketCounts {
 /** Close code of a WebSocket whose token was revoked or has expired; the reason is the error code. */
 export const accessEndedCloseCode = 4401;
 
-interface Route {
+interface SocketService {
   readonly kind: keyof SocketCounts;
   /** Subprotocols that are spoken here; the first is spoken to a peer that offers none. */
-  readonly protocols: readonly [string, ...string[]];
+  readonly protocols: readonly string[];
   serve(socket: WebSocket, session: Session): void;
 }
 
@@ -109,7 +111,7 @@ export class Upgrades {
     this.#server.close();
   }
 
-  #route(url: URL, method: string, principal: Principal): Route {
+  #route(url: URL, method: string, principal: Principal): SocketService {
     const { kernel, bounds } = this.#context;
     if (url.pathname === '/v1/events') {
       const query = parsed(subscriptionQuery, queryOf(url.searchParams));
@@ -117,12 +119,12 @@ export class Upgrades {
       startOf(query, kernel.log.head());
       return {
         kind: 'subscriptions',
-        protocols: [cloudEventsProtocol],
+        protocols: socketRoutes.events.protocols,
         serve: (socket) => new EventSocket(socket, kernel, { from: query.from, filter }, bounds),
       };
     }
     const instance = /^\/v1\/instances\/([^/]+)\/exec$/.exec(url.pathname)?.[1];
-    if (instance === undefined) throw routeNotFound(`${method} (WebSocket)`, url.pathname);
+    if (instance === undefined) throw routeNotFound(this.#context.routes, `${method} (WebSocket)`, url.pathname);
     // A client is not told why a handshake was refused: what is wrong with the query goes through the status channel.
     const request = () =>
       execRequestOf(parsed(execQuery, { command: [], ...queryOf(url.searchParams, ['command', 'env']) }));
@@ -130,13 +132,13 @@ export class Upgrades {
     const id = decodeURIComponent(instance);
     return {
       kind: 'execs',
-      protocols: [execProtocol],
+      protocols: socketRoutes.exec.protocols,
       serve: (socket) => void new ExecSocket(socket, bounds).run(kernel, id, request),
     };
   }
 
   /** Counts a connection from the handshake on, and ends it with the token. */
-  #hold(principal: Principal, socket: Duplex, { kind }: Route): HeldSession {
+  #hold(principal: Principal, socket: Duplex, { kind }: SocketService): HeldSession {
     const held: HeldSession = {
       session: openSession(this.#context.access, principal, ({ code }) => {
         if (held.webSocket) held.webSocket.close(accessEndedCloseCode, code);
@@ -149,7 +151,7 @@ export class Upgrades {
     return held;
   }
 
-  #serve(socket: WebSocket, { kind, serve }: Route, held: HeldSession): void {
+  #serve(socket: WebSocket, { kind, serve }: SocketService, held: HeldSession): void {
     held.webSocket = socket;
     this.#open.set(socket, kind);
     // A broken frame: the package closes the socket with 1002, 1007 or 1009, and tells us here.

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Bench, openBench, until } from './spec-kit.ts';
+import { type Bench, openBench, until } from '../spec-kit.ts';
 
 describe('gateway routes', () => {
   let bench: Bench;
