@@ -2,7 +2,15 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pluginDataDir, readStack } from '@cloudos/kernel';
 import { checkConfig, expectSlot, loadPlugin } from '@cloudos/plugin-bus';
-import { CloudosError, type LogProvider, newId, Scope, silentLogger, systemClock } from '@cloudos/sdk';
+import {
+  CloudosError,
+  type LogProvider,
+  newId,
+  type PluginDefinition,
+  Scope,
+  silentLogger,
+  systemClock,
+} from '@cloudos/sdk';
 import { connectTo } from './endpoint.ts';
 
 /** A log opened without a kernel. */
@@ -67,7 +75,8 @@ async function open(
   }
   const scope = new Scope('log at rest');
   try {
-    const log = (await definition.create(
+    const { create } = definition as PluginDefinition<'log', unknown>;
+    const log = (await create(
       { scope, logger: silentLogger, clock: systemClock, newId, generation: 1, dataDir, fail: () => {} },
       config,
     )) as LogProvider;

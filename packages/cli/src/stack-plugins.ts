@@ -17,6 +17,7 @@ export function referencesOf(stack: Stack): Reference[] {
     { slot: 'resources', entry: stack.resources },
     { slot: 'orchestrator', entry: stack.orchestrator },
     ...(stack.ingress ? [{ slot: 'ingress' as const, entry: stack.ingress }] : []),
+    ...(stack.apis ?? []).map((entry) => ({ slot: 'api' as const, entry })),
     ...stack.nodes.flatMap(({ host, guests }) => [
       { slot: 'host' as const, entry: host },
       ...guests.map((entry) => ({ slot: 'guest' as const, entry })),

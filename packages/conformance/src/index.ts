@@ -1,3 +1,4 @@
+export { type ApiConformanceOptions, apiConformance } from './api.conformance.ts';
 export type { GuestConformanceOptions } from './guest/guest-harness.ts';
 export {
   defaultCommands,
@@ -8,6 +9,7 @@ export {
 } from './guest/guest-programs.ts';
 export { guestConformance } from './guest.conformance.ts';
 export { type HostConformanceOptions, hostConformance } from './host.conformance.ts';
+export { idleKernel } from './idle-kernel.ts';
 export { type LogConformanceOptions, logConformance } from './log.conformance.ts';
 export {
   type OrchestratorConformanceOptions,

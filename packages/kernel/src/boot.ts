@@ -24,6 +24,7 @@ import {
   slots as slotTraits,
   systemClock,
 } from '@cloudos/sdk';
+import { ApiServers } from './api-servers.ts';
 import { ClusterFeed } from './cluster/cluster-feed.ts';
 import { Composition, token } from './composition.ts';
 import { IngressFeeder } from './ingress-feeder.ts';
@@ -69,6 +70,7 @@ interface ResolvedStack {
   readonly resources: PluginSpec;
   readonly orchestrator: PluginSpec;
   readonly ingress: PluginSpec | undefined;
+  readonly apis: readonly PluginSpec[];
   readonly nodes: readonly ResolvedNode[];
 }
 
@@ -147,6 +149,7 @@ const tokens = {
   resources: token<PolicySeat>('resources'),
   orchestrator: token<PolicySeat>('orchestrator'),
   ingress: token<IngressFeeder | undefined>('ingress'),
+  apis: token<ApiServers>('apis'),
   swapper: token<Swapper>('swapper'),
 };
 
@@ -193,9 +196,11 @@ function compose(options: ComposeOptions) {
       const { ingress } = resolved;
       return ingress && new IngressFeeder(ingress, get(tokens.slots), get(tokens.feed), clock, logger);
     })
+    .provide(tokens.apis, (get) => new ApiServers(resolved.apis, get(tokens.slots), clock))
     .provide(tokens.swapper, (get) => {
       const seats = { resources: get(tokens.resources), orchestrator: get(tokens.orchestrator) };
-      return new Swapper({ plugins, journal: get(tokens.journal), seats, fleet: get(tokens.fleet), clock });
+      const [journal, fleet, apis] = [get(tokens.journal), get(tokens.fleet), get(tokens.apis)];
+      return new Swapper({ plugins, journal, seats, fleet, apis, clock });
     });
 
   const slots = parts.get(tokens.slots);
@@ -224,6 +229,7 @@ function compose(options: ComposeOptions) {
     fleet: parts.get(tokens.fleet),
     seats: { resources: parts.get(tokens.resources), orchestrator: parts.get(tokens.orchestrator) },
     ingress: parts.get(tokens.ingress),
+    apis: parts.get(tokens.apis),
     swapper: parts.get(tokens.swapper),
   };
 }
@@ -243,6 +249,7 @@ export async function resolveStack(stack: Stack, plugins: PluginSource): Promise
     resources: await resolve('resources')(stack.resources),
     orchestrator: await resolve('orchestrator')(stack.orchestrator),
     ingress: stack.ingress && (await resolve('ingress')(stack.ingress)),
+    apis: await Promise.all((stack.apis ?? []).map(resolve('api'))),
     nodes: await Promise.all(
       stack.nodes.map(async ({ name, host, guests }: StackNode) => ({
         name,
@@ -251,17 +258,16 @@ export async function resolveStack(stack: Stack, plugins: PluginSource): Promise
       })),
     ),
   };
-  refuseTwice(resolved.nodes);
+  for (const { name, guests } of resolved.nodes) refuseTwice(`node ${name}: guest`, guests);
+  refuseTwice('api', resolved.apis);
   refuseMissing(resolved);
   return resolved;
 }
 
-function refuseTwice(nodes: readonly ResolvedNode[]): void {
-  for (const { name, guests } of nodes) {
-    const names = guests.map(({ plugin }) => plugin.definition.name);
-    const twice = names.find((plugin, at) => names.indexOf(plugin) !== at);
-    if (twice) throw new CloudosError('SLOT_CONFLICT', `node ${name}: guest plugin ${twice} is given twice`);
-  }
+function refuseTwice(where: string, specs: readonly PluginSpec[]): void {
+  const names = specs.map(({ plugin }) => plugin.definition.name);
+  const twice = names.find((plugin, at) => names.indexOf(plugin) !== at);
+  if (twice) throw new CloudosError('SLOT_CONFLICT', `${where} plugin ${twice} is given twice`);
 }
 
 /** Slots that a plugin requires must be there. Host features are known only when the host has described itself. */
@@ -273,6 +279,7 @@ function refuseMissing(resolved: ResolvedStack): void {
     'host',
     'guest',
     ...(resolved.ingress ? ['ingress'] : []),
+    ...(resolved.apis.length > 0 ? ['api'] : []),
   ]);
   for (const { plugin } of all(resolved)) {
     for (const required of plugin.definition.requires ?? []) {
@@ -285,9 +292,9 @@ function refuseMissing(resolved: ResolvedStack): void {
   }
 }
 
-function all({ log, resources, orchestrator, ingress, nodes }: ResolvedStack): PluginSpec[] {
+function all({ log, resources, orchestrator, ingress, apis, nodes }: ResolvedStack): PluginSpec[] {
   const perNode = nodes.flatMap(({ host, guests }) => [host, ...guests]);
-  return [log, resources, orchestrator, ...(ingress ? [ingress] : []), ...perNode];
+  return [log, resources, orchestrator, ...(ingress ? [ingress] : []), ...apis, ...perNode];
 }
 
 /** What swaps since this stack file was first assembled have put in place of what the file says. */
@@ -296,14 +303,15 @@ async function withSwaps(
   { swaps }: KernelHistory,
   plugins: PluginSource,
 ): Promise<ResolvedStack> {
-  let { resources, orchestrator, nodes } = stack;
+  let { resources, orchestrator, apis, nodes } = stack;
   for (const { slot, node, from, to, reference, config } of swaps) {
     const spec: PluginSpec = { plugin: await loadSwapped(plugins, reference ?? to, slot), config: config ?? {} };
     if (slot === 'resources') resources = spec;
     else if (slot === 'orchestrator') orchestrator = spec;
+    else if (slot === 'api') apis = inPlaceOf(from, spec, apis);
     else nodes = nodes.map((each) => (each.name === node ? swapOnNode(each, slot, from, spec) : each));
   }
-  return { ...stack, resources, orchestrator, nodes };
+  return { ...stack, resources, orchestrator, apis, nodes };
 }
 
 async function loadSwapped(plugins: PluginSource, reference: string, slot: string): Promise<LoadedPlugin> {
@@ -320,7 +328,11 @@ async function loadSwapped(plugins: PluginSource, reference: string, slot: strin
 
 function swapOnNode(node: ResolvedNode, slot: string, from: string, spec: PluginSpec): ResolvedNode {
   if (slot === 'host') return { ...node, host: spec };
-  return { ...node, guests: node.guests.map((guest) => (guest.plugin.definition.name === from ? spec : guest)) };
+  return { ...node, guests: inPlaceOf(from, spec, node.guests) };
+}
+
+function inPlaceOf(from: string, spec: PluginSpec, specs: readonly PluginSpec[]): PluginSpec[] {
+  return specs.map((each) => (each.plugin.definition.name === from ? spec : each));
 }
 
 function assembled(stack: Stack, resolved: ResolvedStack) {
@@ -332,12 +344,13 @@ function assembled(stack: Stack, resolved: ResolvedStack) {
       version: plugin.version,
       ...(node !== undefined && { node }),
     });
-  const { log, resources, orchestrator, ingress, nodes } = resolved;
+  const { log, resources, orchestrator, ingress, apis, nodes } = resolved;
   const plugins: EventData<'StackAssembled'>['plugins'] = [
     entry('log')(log),
     entry('resources')(resources),
     entry('orchestrator')(orchestrator),
     ...(ingress ? [entry('ingress')(ingress)] : []),
+    ...apis.map(entry('api')),
     ...nodes
       .slice(0, nodesListed)
       .flatMap(({ name, host, guests }) => [entry('host', name)(host), ...guests.map(entry('guest', name))]),
@@ -348,9 +361,10 @@ function assembled(stack: Stack, resolved: ResolvedStack) {
 /** Nodes whose plugins StackAssembled lists; PluginActivated tells of each anyway. */
 const nodesListed = 100;
 
-function describe({ log, resources, orchestrator, nodes }: ResolvedStack): string {
+function describe({ log, resources, orchestrator, apis, nodes }: ResolvedStack): string {
   const name = ({ plugin }: PluginSpec) => plugin.definition.name;
   const guests = new Set(nodes.flatMap((node) => node.guests.map(name)));
   const hosts = new Set(nodes.map(({ host }) => name(host)));
-  return [name(log), [...hosts].join(', '), name(resources), name(orchestrator), [...guests].join(', ')].join(' + ');
+  const parts = [name(log), [...hosts].join(', '), name(resources), name(orchestrator), [...guests].join(', ')];
+  return [...parts, ...apis.map(name)].join(' + ');
 }

@@ -1,6 +1,7 @@
+export type { CommandOptions, SlotCommand } from '@cloudos/sdk';
 export { type BootOptions, bootKernel } from './boot.ts';
 export { examine } from './doctor.ts';
-export type { CommandOptions, Kernel, SlotCommand } from './kernel.ts';
+export type { Kernel } from './kernel.ts';
 export { PolicyRunner, type PolicyRunnerOptions, policyLimits } from './policy/policy-runner.ts';
 export { snapshotKeyOf } from './policy/policy-seat.ts';
 export type { KernelLimits } from './running-kernel.ts';

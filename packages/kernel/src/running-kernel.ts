@@ -4,6 +4,7 @@ import {
   type Clock,
   CloudosError,
   type ClusterView,
+  type CommandOptions,
   type CommandResult,
   type DoctorReport,
   delay,
@@ -24,16 +25,18 @@ import {
   orchestratorCommand,
   type PluginView,
   resourcesCommand,
+  type SlotCommand,
   type SwapRequest,
   type SwapResult,
 } from '@cloudos/sdk';
+import type { ApiServers } from './api-servers.ts';
 import type { ClusterFeed } from './cluster/cluster-feed.ts';
 import { viewOf } from './cluster/cluster-view.ts';
 import { doctorChecks } from './doctor.ts';
 import { explain } from './explain.ts';
 import { assertForeign } from './foreign-events.ts';
 import type { IngressFeeder } from './ingress-feeder.ts';
-import type { CommandOptions, Kernel, SlotCommand } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
 import { type KernelJournal, readHistory } from './kernel-journal.ts';
 import type { Fleet } from './node/fleet.ts';
 import type { NodeAgent, NodeLimits } from './node/node-agent.ts';
@@ -66,6 +69,7 @@ export interface KernelParts {
   readonly makeAgents: () => { agent: NodeAgent; start: () => Promise<void> }[];
   readonly seats: Readonly<Record<PolicySlotName, PolicySeat>>;
   readonly ingress: IngressFeeder | undefined;
+  readonly apis: ApiServers;
   readonly swapper: Swapper;
   readonly stopping: AbortController;
 }
@@ -89,7 +93,7 @@ export class RunningKernel implements Kernel {
   }
 
   async start(opening: readonly NewEvent[], progress: (text: string) => void): Promise<void> {
-    const { feed, journal, fleet, seats, ingress, makeAgents } = this.#parts;
+    const { feed, journal, fleet, seats, ingress, apis, makeAgents } = this.#parts;
     try {
       await feed.catchUp();
       await journal.claim(opening);
@@ -100,6 +104,7 @@ export class RunningKernel implements Kernel {
       await seats.resources.slot.start();
       await seats.orchestrator.slot.start();
       await ingress?.start();
+      await apis.start(this);
       progress('policies are level with the log');
     } catch (error) {
       await this.stop().catch((closing) => this.#parts.logger.warn(messageOf(closing)));
@@ -146,7 +151,8 @@ export class RunningKernel implements Kernel {
   }
 
   plugins(): readonly PluginView[] {
-    return [this.#parts.logSlot.view(), ...this.#parts.slots.views()];
+    const { logSlot, slots, apis } = this.#parts;
+    return [logSlot.view(), ...apis.withAddresses(slots.views())];
   }
 
   async command({ slot, command }: SlotCommand, options: CommandOptions = {}): Promise<CommandResult> {
@@ -256,8 +262,9 @@ export class RunningKernel implements Kernel {
   }
 
   async #stop(): Promise<void> {
-    const { seats, ingress, fleet, feed, journal, log, logSlot, logger, stopping } = this.#parts;
+    const { seats, ingress, apis, fleet, feed, journal, log, logSlot, logger, stopping } = this.#parts;
     const steps: [string, () => Promise<unknown> | undefined][] = [
+      ['apis', () => apis.stop()],
       ['orchestrator', () => seats.orchestrator.slot.close()],
       ['resources', () => seats.resources.slot.close()],
       ['ingress', () => ingress?.stop()],

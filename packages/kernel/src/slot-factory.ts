@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { type PluginSpec, Slot, type SlotHooks, type SlotLimits } from '@cloudos/plugin-bus';
-import type { Clock, IdSource, Logger, SlotName, SlotProviders } from '@cloudos/sdk';
+import type { Clock, IdSource, KernelAccess, Logger, SlotName, SlotProviders } from '@cloudos/sdk';
 import { type KernelHistory, type KernelJournal, placeOf } from './kernel-journal.ts';
 
 /** The directory of a plugin's own under the state directory. */
@@ -29,7 +29,13 @@ export class SlotFactory {
     this.#history = history;
   }
 
-  make<S extends SlotName>(name: S, spec: PluginSpec, hooks: SlotHooks<SlotProviders[S]>, node?: string): Slot<S> {
+  make<S extends SlotName>(
+    name: S,
+    spec: PluginSpec,
+    hooks: SlotHooks<SlotProviders[S]>,
+    node?: string,
+    kernel?: KernelAccess,
+  ): Slot<S> {
     const { stateDir, clock, newId, logger, limits } = this.#options;
     const slot = new Slot<S>(spec, {
       slot: name,
@@ -50,6 +56,7 @@ export class SlotFactory {
         },
       },
       ...(node !== undefined && { node }),
+      ...(kernel && { kernel }),
       ...(limits && { limits }),
     });
     this.#slots.push(slot);

@@ -11,6 +11,7 @@ import {
   type SwapResult,
 } from '@cloudos/sdk';
 import { firstValueFrom } from 'rxjs';
+import type { ApiServers } from './api-servers.ts';
 import type { KernelJournal } from './kernel-journal.ts';
 import type { Fleet } from './node/fleet.ts';
 import type { GuestRuntime } from './node/guest-runtime.ts';
@@ -23,6 +24,7 @@ export interface SwapperOptions {
   readonly journal: KernelJournal;
   readonly seats: Readonly<Record<PolicySlotName, PolicySeat>>;
   readonly fleet: Fleet;
+  readonly apis: ApiServers;
   readonly clock: Clock;
 }
 
@@ -54,8 +56,9 @@ export class Swapper {
     const { slot, plugin, config, node } = request;
     const spec: PluginSpec = { plugin: await this.#options.plugins.load(plugin), config: config ?? {} };
     if (slot === 'resources' || slot === 'orchestrator') return this.#alone(slot, () => this.#swapPolicy(slot, spec));
+    if (slot === 'api') return this.#swapApi(request, spec);
     if (slot !== 'guest' && slot !== 'host') {
-      const message = `slot ${slot} cannot be swapped while the stack runs; resources, orchestrator, host and guest can`;
+      const message = `slot ${slot} cannot be swapped while the stack runs; resources, orchestrator, host, guest and api can`;
       throw new CloudosError('COMMAND_INVALID', message, { remedy: 'Change the stack file and start again.' });
     }
     const { fleet } = this.#options;
@@ -100,6 +103,19 @@ export class Swapper {
       handOver: (successor) => seat.level(successor),
       discard: (successor) => seat.discard(successor),
     });
+  }
+
+  #swapApi({ replaces }: SwapRequest, spec: PluginSpec): Promise<SwapResult> {
+    const server = this.#options.apis.choose(spec.plugin.definition.name, replaces);
+    return this.#alone(`api ${server.slot.view().plugin}`, () =>
+      this.#carryOut(server.slot, spec, {
+        prepare: () => server.slot.prepare(spec),
+        handOver: async (successor, predecessor) => {
+          await server.handOver(successor, predecessor);
+          return undefined;
+        },
+      }),
+    );
   }
 
   #swapGuest(agent: NodeAgent, runtime: GuestRuntime, spec: PluginSpec): Promise<SwapResult> {

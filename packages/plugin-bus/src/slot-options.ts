@@ -1,4 +1,4 @@
-import type { Clock, CloudosError, IdSource, Logger, Scope, SlotName, SlotProviders } from '@cloudos/sdk';
+import type { Clock, CloudosError, IdSource, KernelAccess, Logger, Scope, SlotName, SlotProviders } from '@cloudos/sdk';
 import type { LoadedPlugin } from './plugin-loader.ts';
 
 /** A plugin and what the stack file configures it with. */
@@ -74,6 +74,8 @@ export interface SlotOptions<S extends SlotName> {
   readonly logger: Logger;
   readonly hooks: SlotHooks<SlotProviders[S]>;
   readonly limits?: Partial<SlotLimits>;
+  /** What plugins of the `api` slot are given of the kernel. */
+  readonly kernel?: KernelAccess;
   /** Generation of the last activation that the log knows of. */
   readonly generation?: number;
 }

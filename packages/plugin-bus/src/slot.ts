@@ -1,9 +1,9 @@
 import {
+  type ApiContext,
   asCloudosError,
   CloudosError,
   errorCode,
   messageOf,
-  type PluginContext,
   type PluginView,
   Scope,
   type SlotName,
@@ -150,9 +150,9 @@ export class Slot<S extends SlotName> {
     const config = checkConfig(definition, spec.config);
     const generation = ++this.#generation;
     const scope = new Scope(`${definition.name}#${generation}`);
-    const { clock, newId, logger, dataDir } = this.#options;
+    const { clock, newId, logger, dataDir, kernel } = this.#options;
     const health: Health<SlotProviders[S]> = {};
-    const context: PluginContext = {
+    const context = {
       scope,
       logger,
       clock,
@@ -160,14 +160,16 @@ export class Slot<S extends SlotName> {
       generation,
       dataDir: dataDir(definition.name),
       ...(this.node !== undefined && { node: { id: this.node } }),
-      fail: (error) => {
+      ...(kernel && { kernel }),
+      fail: (error: unknown) => {
         health.failure ??= asCloudosError(error, 'PLUGIN_FAILED');
         void this.fail(error, health.activation);
       },
     };
     try {
       const provider = await withinDeadline(clock, `${definition.name}: create`, this.#limits.activateDeadlineMs, () =>
-        definition.create(context, config),
+        // Only plugins of the slot that the kernel is given to may use it.
+        definition.create(context as ApiContext, config),
       );
       if (health.failure) throw health.failure;
       const activation = {

@@ -66,3 +66,14 @@ export const resourcesCommand = z.discriminatedUnion('type', [
   z.object({ type: z.literal('Configure'), config: z.record(z.string(), z.unknown()) }),
 ]);
 export type ResourcesCommand = z.infer<typeof resourcesCommand>;
+
+/** A command and the slot whose policy decides it. */
+export type SlotCommand =
+  | { readonly slot: 'orchestrator'; readonly command: OrchestratorCommand }
+  | { readonly slot: 'resources'; readonly command: ResourcesCommand };
+
+export interface CommandOptions {
+  /** UUIDv7 chosen by the sender: sending a command again with the same id does nothing twice. */
+  readonly id?: string;
+  readonly traceparent?: string;
+}

@@ -1,5 +1,12 @@
 export { type Clock, delay, type IdSource, systemClock } from './clock.ts';
-export { type OrchestratorCommand, orchestratorCommand, type ResourcesCommand, resourcesCommand } from './commands.ts';
+export {
+  type CommandOptions,
+  type OrchestratorCommand,
+  orchestratorCommand,
+  type ResourcesCommand,
+  resourcesCommand,
+  type SlotCommand,
+} from './commands.ts';
 export {
   asCloudosError,
   CloudosError,
@@ -53,7 +60,14 @@ export {
 } from './log.ts';
 export { type Logger, type LogLevel, silentLogger } from './logger.ts';
 export { type PlacementRule, placementRule, workloadTag } from './placement-rule.ts';
-export { type AnyPlugin, apiVersion, definePlugin, type PluginContext, type PluginDefinition } from './plugin.ts';
+export {
+  type AnyPlugin,
+  apiVersion,
+  type ContextOf,
+  definePlugin,
+  type PluginContext,
+  type PluginDefinition,
+} from './plugin.ts';
 export { type Decision, nothing, type Policy, type PolicySnapshot } from './policy.ts';
 export {
   type Constraint,
@@ -68,6 +82,7 @@ export {
   resourceVector,
 } from './resources.ts';
 export { closeDeadlineMs, Scope } from './scope.ts';
+export type { ApiAddress, ApiContext, ApiDriver, KernelAccess } from './slots/api.ts';
 export type {
   ExecRequest,
   ExecSession,

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { Clock, IdSource } from './clock.ts';
 import type { Logger } from './logger.ts';
 import type { Scope } from './scope.ts';
+import type { ApiContext } from './slots/api.ts';
 import type { SlotName, SlotProviders } from './slots/index.ts';
 
 /** The version of the contract between plugins and the kernel. A plugin made for another one is refused. */
@@ -24,6 +25,9 @@ export interface PluginContext {
   fail(error: unknown): void;
 }
 
+/** What plugins of a slot are given: those of `api` get the kernel besides. */
+export type ContextOf<Slot extends SlotName> = Slot extends 'api' ? ApiContext : PluginContext;
+
 /** What a plugin declares. */
 export interface PluginDefinition<Slot extends SlotName = SlotName, Config = unknown> {
   /** Name within the slot, kebab-case: `<slot>-<technology>`. */
@@ -37,7 +41,7 @@ export interface PluginDefinition<Slot extends SlotName = SlotName, Config = unk
   readonly supports?: Readonly<Record<string, boolean>>;
   /** Schema of the configuration. A bad value is refused before anything starts. */
   readonly config: z.ZodType<Config>;
-  create(context: PluginContext, config: Config): SlotProviders[Slot] | Promise<SlotProviders[Slot]>;
+  create(context: ContextOf<Slot>, config: Config): SlotProviders[Slot] | Promise<SlotProviders[Slot]>;
 }
 
 /** Any plugin, whatever its slot: what a registry holds. */

@@ -96,6 +96,8 @@ export interface PluginView {
   readonly code?: string;
   /** Epoch ms of the next try. */
   readonly restartAt?: number;
+  /** Where it is reached, for an `api` plugin that listens. */
+  readonly url?: string;
 }
 
 /** What became of a command. */

@@ -30,12 +30,24 @@ export interface StackOptions extends Partial<BootOptions> {
   readonly world: string;
   readonly resources?: unknown;
   readonly orchestrator?: unknown;
+  readonly apis?: readonly unknown[];
   readonly guest?: Readonly<Record<string, unknown>>;
 }
 
 /** Boots a stack of simulated nodes in this process. */
 export function bootSimulated(options: StackOptions): Promise<Kernel> {
-  const { given = [], logPlugin, nodes = 3, world, resources, orchestrator, guest, plugins: _, ...boot } = options;
+  const {
+    given = [],
+    logPlugin,
+    nodes = 3,
+    world,
+    resources,
+    orchestrator,
+    apis,
+    guest,
+    plugins: _,
+    ...boot
+  } = options;
   const stack = parseStack(
     JSON.stringify({
       apiVersion: 'cloudos/v1',
@@ -44,6 +56,7 @@ export function bootSimulated(options: StackOptions): Promise<Kernel> {
       log: logPlugin.name,
       resources: resources ?? 'resources-toy',
       orchestrator: orchestrator ?? 'orchestrator-toy',
+      ...(apis && { apis }),
       nodes: [
         {
           name: 'n',

@@ -13,6 +13,7 @@ const needs = {
   log: { packages: ['event-log'], npm: ['zod'] },
   resources: { packages: ['placement'], npm: ['zod'] },
   orchestrator: { packages: [], npm: ['zod'] },
+  api: { packages: ['native-api'], npm: ['zod'] },
 } as const satisfies Record<string, SlotNeeds>;
 
 /** Slots for which there is a template. */

@@ -10,6 +10,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'plugin-bus': ['sdk'],
   placement: ['sdk'],
   'host-tools': ['sdk'],
+  'native-api': ['sdk'],
   client: ['sdk'],
   conformance: ['sdk'],
   kernel: ['plugin-bus', 'event-log', 'sdk'],
@@ -27,6 +28,7 @@ const bySlot: Readonly<Record<string, readonly string[]>> = {
   resources: ['placement'],
   guest: ['host-tools'],
   host: ['host-tools'],
+  api: ['native-api'],
 };
 /** What every spec may import beside what its package may. */
 const forSpecs = ['conformance', 'testing', 'event-log'];

@@ -25,6 +25,7 @@ export function addStatus(program: Command, context: CliContext): void {
           ['version', status.version],
           ['kernel', `process ${status.pid}, up ${age(Date.now() - status.startedAt)}`],
           ['gateway', url],
+          ...plugins.flatMap(({ plugin, url: at }): [string, string][] => (at === undefined ? [] : [[plugin, at]])),
           ['state', status.stateDir],
           ['log', `${plural(status.head + 1, 'event')}, the last at position ${status.head}`],
           ['nodes', `${view.nodes.filter(({ state }) => state === 'ready').length} ready of ${view.nodes.length}`],

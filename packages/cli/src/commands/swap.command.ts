@@ -16,7 +16,7 @@ export function addSwap(program: Command, context: CliContext): void {
   program
     .command('swap')
     .description('replace the plugin of a slot while everything runs')
-    .argument('<slot>', 'resources | orchestrator | guest | host | ingress')
+    .argument('<slot>', 'resources | orchestrator | guest | host | api')
     .argument('<plugin>', 'name or path of the successor')
     .option(
       '--config <key=value|json>',
@@ -25,7 +25,7 @@ export function addSwap(program: Command, context: CliContext): void {
       [],
     )
     .option('--node <node>', 'only on this node (guest, host)')
-    .option('--replaces <plugin>', 'which guest plugin it replaces')
+    .option('--replaces <plugin>', 'which guest or api plugin it replaces')
     .addOption(outputOption('table', 'json'))
     .addHelpText(
       'after',

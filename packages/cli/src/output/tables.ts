@@ -150,6 +150,7 @@ export function pluginTable({ colors, wide }: TableOptions): Table<PluginView> {
       { header: 'GENERATION', value: ({ generation }) => String(generation), align: 'right' },
       { header: 'STATE', value: ({ state }) => state, paint: paintState(colors) },
       { header: 'RESTARTS', value: ({ attempt }) => String(attempt), align: 'right' },
+      { header: 'URL', value: ({ url }) => url ?? '-' },
       { header: 'REASON', value: ({ code, reason }) => [code, reason].filter(Boolean).join(': ') },
     ]),
     colors,

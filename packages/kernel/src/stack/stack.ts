@@ -30,6 +30,8 @@ const stackSchema = z.strictObject({
   resources: pluginEntry,
   orchestrator: pluginEntry,
   ingress: pluginEntry.optional(),
+  /** Further native APIs over the same events. */
+  apis: z.array(pluginEntry).max(64).optional(),
   nodes: z.array(nodeEntry).min(1),
   gateway: z
     .strictObject({

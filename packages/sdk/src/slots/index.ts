@@ -1,6 +1,7 @@
 import type { OrchestratorCommand, ResourcesCommand } from '../commands.ts';
 import type { LogProvider } from '../log.ts';
 import type { Policy } from '../policy.ts';
+import type { ApiDriver } from './api.ts';
 import type { GuestDriver } from './guest.ts';
 import type { HostDriver } from './host.ts';
 import type { IngressDriver } from './ingress.ts';
@@ -13,6 +14,7 @@ export interface SlotProviders {
   host: HostDriver;
   guest: GuestDriver;
   ingress: IngressDriver;
+  api: ApiDriver;
 }
 
 export type SlotName = keyof SlotProviders;
@@ -32,4 +34,5 @@ export const slots: Readonly<Record<SlotName, SlotTraits>> = {
   host: { kind: 'driver', many: false, per: 'node' },
   guest: { kind: 'driver', many: true, per: 'node' },
   ingress: { kind: 'driver', many: false, per: 'stack' },
+  api: { kind: 'driver', many: true, per: 'stack' },
 };
