@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { configOf, durationMs, list, wholeNumber } from './options.ts';
+import { configOf, durationMs, list, positionOrTime, wholeNumber } from './options.ts';
 import { resourceKindOf, splitReference } from './resource-kinds.ts';
 import { stateDirOf } from './state-dir.ts';
 
@@ -12,6 +12,14 @@ describe('options', () => {
   ])('%s is a time of %i ms', (text, ms) => expect(durationMs(text)).toBe(ms));
 
   it.each(['', 'soon', '-1s', '5d'])('%j is no time', (text) => expect(() => durationMs(text)).toThrow(/90s/));
+
+  it('takes a position or a point in time', () => {
+    expect(positionOrTime('120')).toEqual({ position: 120 });
+    expect(positionOrTime('2026-01-31T12:00Z')).toEqual({ time: Date.UTC(2026, 0, 31, 12) });
+    for (const text of ['', '-1', '1.5', 'yesterday', '2026-99-99']) {
+      expect(() => positionOrTime(text)).toThrow(/position or a time/);
+    }
+  });
 
   it('takes whole numbers within their bounds', () => {
     expect(wholeNumber(0)('0')).toBe(0);

@@ -19,6 +19,14 @@ export function durationMs(text: string): number {
   return Number(match[1]) * units[(match[2] as keyof typeof units) ?? 's'];
 }
 
+/** A position, or a point in time as epoch milliseconds: whole numbers and ISO 8601. */
+export function positionOrTime(text: string): { readonly position: number } | { readonly time: number } {
+  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return { position: Number(text) };
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time)) throw new InvalidArgumentError('expected a position or a time such as 2026-01-31T12:00Z.');
+  return { time };
+}
+
 export function list(text: string, before: readonly string[] = []): string[] {
   return [...before, ...text.split(',').filter((item) => item !== '')];
 }

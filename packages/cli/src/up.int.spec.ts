@@ -137,6 +137,12 @@ describe.skipIf(!built)(
       expect(down).toMatchObject({ exitCode: 0, out: expect.stringContaining('nothing is left') });
       expect(() => process.kill(pid, 0)).toThrow();
       expect((await run('log', 'verify')).out).toMatch(/^sound: \d+ events/);
+      expect((await run('log', 'trim', '--before', '2020-01-01')).out).toContain('0 events removed, the log begins at');
+      const refused = await run('log', 'trim', '--before', '999999');
+      expect(refused).toMatchObject({ exitCode: 4, err: expect.stringContaining('LOG_TRIM_REFUSED') });
+      expect(refused.err).toMatch(/the snapshot \S+ has the events up to position \d+/);
+      expect((await run('log', 'trim', '--before', '2999-01-01')).out).toMatch(/^[1-9]\d* events removed/);
+      expect((await run('log', 'verify')).out).toMatch(/^sound: \d+ events/);
     });
 
     it('is not misled by what a killed kernel has left', async () => {

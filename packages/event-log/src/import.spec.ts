@@ -52,6 +52,20 @@ describe('export and import', () => {
     expect(await textOf(copy)).toBe(text);
   });
 
+  it('restore a trimmed log from the export before the trim and the one after', async () => {
+    const { log, text } = await sample();
+    await log.snapshots.save('p', { version: 1, position: 199, state: null });
+    await log.trim(200);
+    await log.append('s-0', [{ type: 'x-a-B', data: { n: 300 } }], 'any');
+    let rest = '';
+    for await (const lines of exportLog(log)) rest += lines;
+    const copy = new MemoryEventLog();
+    await expect(importLog(copy, [rest])).rejects.toMatchObject({ code: 'LOG_IMPORT_INVALID', details: { line: 1 } });
+    await importLog(copy, [text]);
+    expect(await importLog(copy, [rest])).toEqual({ imported: 1, skipped: 100, head: 300 });
+    expect(await importLog(log, [await textOf(copy)])).toEqual({ imported: 0, skipped: 301, head: 300 });
+  });
+
   it.each<[string, number, (lines: string[]) => void]>([
     ['is not JSON', 3, (lines) => lines.splice(2, 1, '{')],
     ['is not an event', 3, (lines) => lines.splice(2, 1, '{"position":2}')],

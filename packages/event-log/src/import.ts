@@ -8,7 +8,7 @@ export const importInFlightMax = 64;
 export interface ImportResult {
   /** Events that were appended. */
   readonly imported: number;
-  /** Events that the log held already, at the same positions with the same ids. */
+  /** Events that the log held already, at the same positions with the same ids, or that were trimmed from it since. */
   readonly skipped: number;
   /** Position of the last event of the log. */
   readonly head: number;
@@ -18,12 +18,13 @@ export interface ImportResult {
  * Appends exported events to a log that is empty or holds a beginning of the same events. Repeating an import, or going
  * on with one that was interrupted, does nothing twice. The log must have no other writer meanwhile.
  * Every line is checked: that it is an event, that positions follow one another, that revisions follow one another in
- * each stream, and that what the log holds already is the same.
+ * each stream, and that what the log holds already is the same (what was trimmed from it cannot be compared).
+ * The export of a trimmed log goes into a log that holds what came before it: import the earlier export first.
  * @param lines text in pieces of any length; every line but the last ends in a line feed
  * @throws CloudosError LOG_IMPORT_INVALID naming the line; the lines before it are imported. Errors of `append`.
  */
 export async function importLog(
-  log: Pick<EventLog, 'append' | 'read' | 'head' | 'revision'>,
+  log: Pick<EventLog, 'append' | 'read' | 'head' | 'first' | 'revision'>,
   lines: AsyncIterable<string> | Iterable<string>,
 ): Promise<ImportResult> {
   const importer = new Importer(log);
@@ -37,7 +38,7 @@ export async function importLog(
 }
 
 class Importer {
-  readonly #log: Pick<EventLog, 'append' | 'read' | 'head' | 'revision'>;
+  readonly #log: Pick<EventLog, 'append' | 'read' | 'head' | 'first' | 'revision'>;
   readonly #heldUpTo: number;
   readonly #held: HeldEvents;
   #next: number | undefined;
@@ -48,7 +49,7 @@ class Importer {
   #imported = 0;
   #skipped = 0;
 
-  constructor(log: Pick<EventLog, 'append' | 'read' | 'head' | 'revision'>) {
+  constructor(log: Pick<EventLog, 'append' | 'read' | 'head' | 'first' | 'revision'>) {
     this.#log = log;
     this.#heldUpTo = log.head();
     this.#held = new HeldEvents(log);
@@ -85,6 +86,10 @@ class Importer {
   }
 
   async #compare(event: RecordedEvent, line: number): Promise<void> {
+    if (event.position < this.#log.first()) {
+      this.#skipped++;
+      return;
+    }
     const held = await this.#held.at(event.position);
     if (held?.id !== event.id || held.stream !== event.stream || held.revision !== event.revision) {
       throw invalid(

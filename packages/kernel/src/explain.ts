@@ -24,7 +24,11 @@ export async function explain(
       if (steps.length > stepsMax) steps.shift();
     }
   }
-  if (steps.length === 0) throw new CloudosError('INSTANCE_NOT_FOUND', `no event in the log is about ${subject}`);
+  const isKnown = [...names].some((name) => cluster.instances.has(name) || cluster.nodes.has(name));
+  if (steps.length === 0 && !isKnown) {
+    const where = log.first() === 0 ? 'in the log' : `in the log, which begins at position ${log.first()},`;
+    throw new CloudosError('INSTANCE_NOT_FOUND', `no event ${where} is about ${subject}`);
+  }
   return { subject, summary: summary(cluster, subject, steps), steps };
 }
 

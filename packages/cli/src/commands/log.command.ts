@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';
 import type { LogAtRest } from '../log-at-rest.ts';
-import { list, outputOption, wholeNumber } from '../options.ts';
+import { list, outputOption, positionOrTime, wholeNumber } from '../options.ts';
 import { plural } from '../output/format.ts';
 import { printStructured } from '../output/structured.ts';
 import { stackFileOf } from '../stack-file.ts';
@@ -22,9 +22,9 @@ interface ExportOptions {
   readonly file?: string;
 }
 
-/** log verify, export, import: on the log of a state directory, without a gateway. */
+/** log verify, export, import, trim: on the log of a state directory, without a gateway. */
 export function addLog(program: Command, context: CliContext): void {
-  const log = program.command('log').description('verify, export or import the event log of a state directory');
+  const log = program.command('log').description('verify, export, import or trim the event log of a state directory');
   const stackOption = ['--stack <file>', 'names the log plugin (default: the stack that ran last)'] as const;
 
   log
@@ -60,6 +60,28 @@ export function addLog(program: Command, context: CliContext): void {
       '\nThe kernel must not run.\n\nExamples:\n  cloudos log import events.jsonl --state-dir /tmp/copy',
     )
     .action((file: string, options: { stack?: string }) => importFrom(context, file, options));
+
+  log
+    .command('trim')
+    .description('remove the oldest events, as far as every snapshot covers them')
+    .requiredOption('--before <position|time>', 'keep everything from there on', positionOrTime)
+    .option('--forget <keys>', 'first remove these snapshots: nobody will load them again', list)
+    .option(...stackOption)
+    .addOption(outputOption('table', 'json'))
+    .addHelpText(
+      'after',
+      '\nThe kernel must not run. Export the events first if they are to be kept: a policy that has no snapshot in this' +
+        '\nlog cannot be swapped in afterwards, and `state --at` goes back no further than the snapshot.' +
+        '\n\nExamples:\n  cloudos log trim --before 250000\n  cloudos log trim --before 2026-01-31T12:00Z',
+    )
+    .action((options: TrimOptions) => trim(context, options));
+}
+
+interface TrimOptions {
+  readonly before: ReturnType<typeof positionOrTime>;
+  readonly forget?: string[];
+  readonly stack?: string;
+  readonly output: string;
 }
 
 async function opened(
@@ -136,4 +158,26 @@ async function importFrom(context: CliContext, file: string, options: { stack?: 
   } finally {
     await close();
   }
+}
+
+async function trim(context: CliContext, { before, forget = [], stack, output }: TrimOptions): Promise<void> {
+  const { log, close } = await opened(context, stack, 'openForWriting');
+  try {
+    const position = 'position' in before ? before.position : await firstSince(log, before.time);
+    for (const key of forget) await log.snapshots.remove(key);
+    const { first, removed } = await log.trim(position);
+    if (output === 'json') return printStructured(context.terminal, { first, removed }, 'json');
+    context.terminal.line(`${plural(removed, 'event')} removed, the log begins at position ${first}`);
+  } finally {
+    await close();
+  }
+}
+
+/** Position of the first event of that time or later. */
+async function firstSince(log: LogAtRest['log'], time: number): Promise<number> {
+  for await (const batch of log.read({})) {
+    const event = batch.find((each) => each.time >= time);
+    if (event) return event.position;
+  }
+  return log.head() + 1;
 }
