@@ -77,7 +77,7 @@ async function open(
   try {
     const { create } = definition as PluginDefinition<'log', unknown>;
     const log = (await create(
-      { scope, logger: silentLogger, clock: systemClock, newId, generation: 1, dataDir, fail: () => {} },
+      { scope, logger: silentLogger, clock: systemClock, newId, generation: 1, dataDir, stateDir, fail: () => {} },
       config,
     )) as LogProvider;
     return { log, plugin: definition.name, close: () => scope.close() };

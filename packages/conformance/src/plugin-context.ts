@@ -10,6 +10,8 @@ export interface PluginContextOptions {
   readonly node?: { readonly id: string };
   /** Default: a temporary directory that the plugin makes, removed when the scope closes. One that is given is left alone. */
   readonly dataDir?: string;
+  /** Default: `state` in the data directory, which no plugin uses for something else. */
+  readonly stateDir?: string;
   /** Default 1. */
   readonly generation?: number;
 }
@@ -37,6 +39,7 @@ export async function pluginContext(options: PluginContextOptions = {}): Promise
     newId,
     generation: options.generation ?? 1,
     dataDir,
+    stateDir: options.stateDir ?? join(dataDir, 'state'),
     ...(options.node ? { node: options.node } : {}),
     failures,
     fail: (error) => {

@@ -5,6 +5,7 @@ export {
   findControlGroups,
   type LayoutQuestion,
 } from './control-groups.ts';
+export { type FileLockOptions, withFileLock } from './file-lock.ts';
 export { digest, guestName, hostName } from './guest-name.ts';
 export {
   type CommandOptions,
@@ -15,6 +16,7 @@ export {
   toolEnvironment,
   toolPath,
 } from './host-command.ts';
+export { type CheckedMount, checkMounts } from './host-paths.ts';
 export { InstanceLocks } from './instance-locks.ts';
 export {
   isAlive,
@@ -23,3 +25,5 @@ export {
   signalProcess,
   startTimeOf,
 } from './process-table.ts';
+export { resolveEnvironment, secretsDirectory } from './secrets.ts';
+export { removeTree } from './tree-removal.ts';

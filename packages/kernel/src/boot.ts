@@ -132,6 +132,7 @@ async function openLog(
     clock,
     newId: ids,
     logger,
+    stateDir,
     dataDir: (plugin) => pluginDataDir(stateDir, plugin),
     hooks: { activated: () => {}, deactivated: () => {}, failed: () => {} },
     ...(limits?.slots && { limits: limits.slots }),

@@ -66,6 +66,7 @@ async function examineIn(stateDir: string, stackFile: string, plugins?: PluginSo
         clock: systemClock,
         newId,
         logger: silentLogger,
+        stateDir,
         dataDir: (plugin) => pluginDataDir(stateDir, plugin, name),
         hooks: { activated: () => {}, deactivated: () => {}, failed: () => {} },
       });

@@ -42,6 +42,7 @@ export class SlotFactory {
       clock,
       newId,
       logger,
+      stateDir,
       dataDir: (plugin) => pluginDataDir(stateDir, plugin, node),
       generation: this.#history.generations.get(placeOf(name, node)) ?? 0,
       hooks: {

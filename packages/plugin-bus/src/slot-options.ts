@@ -69,6 +69,7 @@ export interface SlotOptions<S extends SlotName> {
   readonly slot: S;
   readonly node?: string;
   readonly dataDir: (plugin: string) => string;
+  readonly stateDir: string;
   readonly clock: Clock;
   readonly newId: IdSource;
   readonly logger: Logger;

@@ -26,6 +26,7 @@ async function slotOf(
     {
       slot: 'host',
       dataDir: (name) => name,
+      stateDir: 'state',
       clock: systemClock,
       newId: () => 'id',
       logger: silentLogger,

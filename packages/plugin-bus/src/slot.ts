@@ -150,7 +150,7 @@ export class Slot<S extends SlotName> {
     const config = checkConfig(definition, spec.config);
     const generation = ++this.#generation;
     const scope = new Scope(`${definition.name}#${generation}`);
-    const { clock, newId, logger, dataDir, kernel } = this.#options;
+    const { clock, newId, logger, dataDir, stateDir, kernel } = this.#options;
     const health: Health<SlotProviders[S]> = {};
     const context = {
       scope,
@@ -159,6 +159,7 @@ export class Slot<S extends SlotName> {
       newId,
       generation,
       dataDir: dataDir(definition.name),
+      stateDir,
       ...(this.node !== undefined && { node: { id: this.node } }),
       ...(kernel && { kernel }),
       fail: (error: unknown) => {

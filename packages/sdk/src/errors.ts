@@ -87,6 +87,37 @@ export const errorCodes = {
   GUEST_START_FAILED: ['The guest could not be started.', 'See the cause.'],
   GUEST_UNSUPPORTED: ['The runtime does not support this operation.', 'See `supports` of the plugin.'],
   IMAGE_NOT_FOUND: ['The image is not known to the runtime.', 'Check the name; `host:` is the userland of the host.'],
+  IMAGE_CORRUPT: [
+    'Stored bytes of an image do not match their digest.',
+    'Import the image again: `cloudos image import` replaces what is damaged.',
+  ],
+  IMAGE_INVALID: [
+    'What was given to import is not an image of a known form.',
+    'See the forms in `cloudos image import --help`.',
+  ],
+  IMAGE_UNSUITABLE: [
+    'The runtime cannot run images of that kind.',
+    'Use the kind of image or the runtime that is named.',
+  ],
+  IMAGE_IN_USE: ['Guests use the image.', 'Remove the guests that are named first.'],
+  IMAGE_STORE_BUSY: [
+    'Another process works on the image store for longer than is waited.',
+    'Try again when it is done.',
+  ],
+  DISK_FULL: ['There is no space left on the disk.', 'Free space at the path that is named; then try again.'],
+  NAME_TAKEN: [
+    'The runtime has something of that name which cloudos did not make.',
+    'Rename or remove it with the tools of the runtime.',
+  ],
+  GUEST_UNRESPONSIVE: ['The guest does not answer.', 'See its logs; stop it if it stays so.'],
+  SNAPSHOT_NOT_FOUND: ['The guest has no snapshot of that name.', 'Use a name that `snapshot` was called with.'],
+  SNAPSHOT_INVALID: ['The data is not a complete snapshot of this runtime.', 'Export the snapshot again.'],
+  SECRET_NOT_FOUND: ['A secret that a guest refers to is not there.', 'Write it to the file that is named, mode 0600.'],
+  SECRET_EXPOSED: ['The file of a secret can be read by others.', 'chmod 600 the file that is named.'],
+  HOST_PATH_FORBIDDEN: [
+    'A guest asks for a path of the node that the runtime may not give.',
+    'Allow a directory above it with `hostPaths` in the configuration of the plugin.',
+  ],
   COMMAND_NOT_FOUND: ['The command does not exist in the guest.', 'Check the command and the image.'],
   HOST_COMMAND_FAILED: ['A command on the host failed.', 'See its output in the message.'],
   ADDRESSES_EXHAUSTED: ['The node has no free guest address left.', 'Remove guests or configure a larger subnet.'],

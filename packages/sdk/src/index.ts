@@ -91,6 +91,7 @@ export type {
   GuestDriver,
   GuestExit,
   GuestFingerprint,
+  GuestSnapshot,
   GuestSpec,
   GuestState,
   GuestStats,
@@ -99,6 +100,7 @@ export type {
   OutputChunk,
   ProbeResult,
 } from './slots/guest.ts';
+export { type GuestSupport, guestSupports } from './slots/guest-supports.ts';
 export type { HostCheck, HostDriver, HostInventory } from './slots/host.ts';
 export { type SlotName, type SlotProviders, type SlotTraits, slots } from './slots/index.ts';
 export type { IngressDriver, IngressService, ServiceAddress } from './slots/ingress.ts';
@@ -120,8 +122,12 @@ export type {
 } from './views.ts';
 export {
   type Endpoint,
+  type EnvironmentVariable,
   endpoint,
+  environmentVariable,
+  type GuestMount,
   type GuestTemplate,
+  guestMount,
   guestTemplate,
   type Probe,
   probe,

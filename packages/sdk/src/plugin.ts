@@ -19,6 +19,14 @@ export interface PluginContext {
   readonly generation: number;
   /** A directory of the plugin's own; made on first use by the plugin, mode 0700 where it holds secrets. */
   readonly dataDir: string;
+  /**
+   * The state directory of the kernel, shared by all plugins of the machine. What lies in it that is not a plugin's own:
+   *
+   * - `images/`: the image store (`@cloudos/images`)
+   * - `network/<node>/`: the node's network for guests (`@cloudos/node-network`)
+   * - `secrets/<ref>`: values of secrets, mode 0600, in directories of mode 0700
+   */
+  readonly stateDir: string;
   /** The node that a `host` or `guest` plugin serves. */
   readonly node?: { readonly id: string };
   /** Reports a failure that no call can report. The kernel takes the slot down and restarts it with backoff. */

@@ -28,6 +28,34 @@ export const probe = z.object({
 });
 export type Probe = z.infer<typeof probe>;
 
+/** A variable of a guest: a value, or a reference to a secret that the driver reads when the guest starts. */
+export const environmentVariable = z.union([
+  z.strictObject({ name: z.string().min(1), value: z.string() }),
+  z.strictObject({
+    name: z.string().min(1),
+    /** `<ref>`: path segments of letters, digits, `.`, `_` and `-`. The value is the content of `<stateDir>/secrets/<ref>`. */
+    secret: z
+      .string()
+      .max(253)
+      .regex(/^(?!\.)[\w.-]+(\/(?!\.)[\w.-]+)*$/, 'a secret is named by path segments that do not begin with a dot'),
+  }),
+]);
+export type EnvironmentVariable = z.infer<typeof environmentVariable>;
+
+const absolutePath = z
+  .string()
+  .max(4_095)
+  .regex(/^\/(?!.*(^|\/)\.\.?(\/|$))[^\0]*$/, 'an absolute path without `.` and `..`');
+
+/** A directory or file of the node in a guest. The driver takes only paths below directories that its configuration allows. */
+export const guestMount = z.object({
+  hostPath: absolutePath,
+  /** Where it is found in the guest. */
+  target: absolutePath,
+  readOnly: z.boolean().default(true),
+});
+export type GuestMount = z.infer<typeof guestMount>;
+
 /** What runs in each instance of a workload: everything a guest runtime needs but the instance's own name. */
 export const guestTemplate = z.object({
   /** `host:` for the userland of the host, otherwise a reference that the runtime resolves. */
@@ -40,7 +68,9 @@ export const guestTemplate = z.object({
   workingDir: z.string().optional(),
   /** The guest's own name. Absent: its instance id. */
   hostname: z.string().min(1).max(63).optional(),
-  env: z.array(z.object({ name: z.string().min(1), value: z.string() })).default([]),
+  env: z.array(environmentVariable).default([]),
+  /** Paths of the node that the guest sees. Absent: none. */
+  mounts: z.array(guestMount).optional(),
   ports: z
     .array(z.object({ name: z.string().optional(), port, protocol: z.enum(['tcp', 'udp']).default('tcp') }))
     .default([]),
@@ -56,6 +86,11 @@ export const guestTemplate = z.object({
   stopGraceMs: z.int().nonnegative().default(30_000),
   readOnlyRoot: z.boolean().default(false),
   user: z.int().nonnegative().optional(),
+  /**
+   * What one runtime alone knows (the brand of a zone, the machine of a VM). The runtime checks it against a schema of
+   * its own, and refuses what it does not know with GUEST_SPEC_INVALID.
+   */
+  options: z.record(z.string(), z.unknown()).optional(),
   labels: labels.default({}),
 });
 export type GuestTemplate = z.infer<typeof guestTemplate>;

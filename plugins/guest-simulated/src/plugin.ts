@@ -44,6 +44,7 @@ export default definePlugin({
     probe: true,
     pause: true,
     snapshot: true,
+    snapshotMemory: true,
     signals: true,
     memoryLimit: true,
     cpuLimit: true,

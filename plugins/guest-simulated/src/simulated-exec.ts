@@ -59,7 +59,9 @@ export function executeIn(guest: SimulatedGuest, request: ExecRequest, clock: Cl
 }
 
 export function variablesOf(guest: SimulatedGuest): Record<string, string> {
-  return Object.fromEntries(guest.spec.template.env.map(({ name, value }) => [name, value]));
+  return Object.fromEntries(
+    guest.spec.template.env.flatMap((variable) => ('value' in variable ? [[variable.name, variable.value]] : [])),
+  );
 }
 
 /** Commands that only make sense in a running guest. */

@@ -8,6 +8,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestSnapshot,
   type GuestSpec,
   type GuestStats,
   type GuestStatus,
@@ -84,7 +85,10 @@ export class SimulatedGuests implements GuestDriver {
     this.#assertUp();
     const existing = this.#node.guests.get(spec.instance);
     if (existing) return this.#status(existing);
-    const { image } = spec.template;
+    const { image, mounts = [], env } = spec.template;
+    if (mounts.length > 0 || env.some((variable) => 'secret' in variable)) {
+      throw this.#error('GUEST_SPEC_INVALID', spec.instance, 'simulated guests have neither mounts nor secrets');
+    }
     if (image.startsWith('missing:') || image.startsWith('registry.invalid/')) {
       throw this.#error('IMAGE_NOT_FOUND', spec.instance, `image ${JSON.stringify(image)} does not exist`);
     }
@@ -225,17 +229,22 @@ export class SimulatedGuests implements GuestDriver {
     this.#scheduleEnd(guest);
   }
 
-  async snapshot(instance: string, name: string): Promise<{ sizeBytes: number }> {
+  async snapshot(instance: string, name: string): Promise<GuestSnapshot> {
     const memory = new Map(this.#get(instance).memory);
     this.#node.snapshots.set(`${instance}\0${name}`, memory);
-    return { sizeBytes: [...memory].reduce((sum, [key, value]) => sum + key.length + value.length, 0) };
+    return {
+      name,
+      memory: true,
+      sizeBytes: [...memory].reduce((sum, [key, value]) => sum + key.length + value.length, 0),
+    };
   }
 
-  async restore(instance: string, name: string): Promise<void> {
+  async restore(instance: string, name: string): Promise<GuestStatus> {
     const guest = this.#get(instance);
     const saved = this.#node.snapshots.get(`${instance}\0${name}`);
-    if (!saved) throw this.#error('GUEST_NOT_FOUND', instance, `it has no snapshot ${JSON.stringify(name)}`);
+    if (!saved) throw this.#error('SNAPSHOT_NOT_FOUND', instance, `it has no snapshot ${JSON.stringify(name)}`);
     guest.memory = new Map(saved);
+    return this.#status(guest);
   }
 
   async purge(): Promise<void> {

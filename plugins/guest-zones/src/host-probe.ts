@@ -1,9 +1,15 @@
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
-import { type ControlGroupLayout, digest, findControlGroups, findTool, runCommand } from '@cloudos/host-tools';
+import {
+  type ControlGroupLayout,
+  digest,
+  findControlGroups,
+  findTool,
+  removeTree,
+  runCommand,
+} from '@cloudos/host-tools';
 import { errorCode, type GuestFingerprint, messageOf } from '@cloudos/sdk';
-import { removeTree } from './zone-state.ts';
 
 export interface ZoneConfigNetwork {
   readonly mode: 'auto' | 'bridge' | 'ports';

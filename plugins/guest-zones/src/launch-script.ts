@@ -13,7 +13,13 @@ export interface LaunchPlan {
   readonly shimGroup?: string;
   readonly oomFile?: string;
   /** The bridge's cable. Absent: loopback alone. */
-  readonly link?: { readonly bridge: string; readonly name: string; readonly address: string; readonly prefix: number };
+  readonly link?: {
+    readonly bridge: string;
+    readonly name: string;
+    readonly address: string;
+    readonly mac: string;
+    readonly prefix: number;
+  };
   /** Where an overlay is not possible: the directories that are copied to a tmpfs, lowest first. */
   readonly copyToTmpfs?: readonly string[];
   readonly readOnlyCopy: boolean;
@@ -155,7 +161,7 @@ export function dropPrivileges(plan: Pick<LaunchPlan, 'rootless' | 'user' | 'pro
 function network({ link }: LaunchPlan): string {
   if (!link) return '';
   return `  ip -batch - <<NET || { echo "fail HOST_COMMAND_FAILED the cable could not be made" >failed; exit 1; }
-link add ${link.name} master ${link.bridge} up type veth peer name eth0 netns $zone
+link add ${link.name} master ${link.bridge} up type veth peer name eth0 address ${link.mac} netns $zone
 NET
   nsenter -t "$zone" -n ip -batch - <<NET || { echo "fail HOST_COMMAND_FAILED the address could not be set" >failed; exit 1; }
 link set lo up
@@ -176,7 +182,8 @@ function copied({ copyToTmpfs }: LaunchPlan): string {
 
 /**
  * The zone's first process: reaps, passes signals on, and ends as the program does. Arguments: search path, working
- * directory, then the command line with `env -i NAME=value…` in front.
+ * directory, then the command line with `env -i NAME=value…` in front. A signal is never lost: that the program runs is
+ * said by its own process, after that has given up the handlers which it inherits.
  */
 const initScript = `
 search=$1; dir=$2; shift 2
@@ -192,10 +199,9 @@ find_program() {
   return 1
 }
 find_program "$@" || { echo "fail COMMAND_NOT_FOUND" >&8; exit 127; }
-for signal in TERM INT HUP USR1 USR2; do trap "cut=1; kill -$signal \\$program 2>/dev/null" $signal; done
-"$@" 8>&- &
+for signal in TERM INT HUP USR1 USR2; do trap "cut=1; kill -$signal \\$! 2>/dev/null" $signal; done
+( trap - TERM INT HUP USR1 USR2; echo running >&8; exec 8>&-; exec "$@" ) &
 program=$!
-echo running >&8
 exec 8>&-
 while :; do
   cut=

@@ -1,11 +1,12 @@
 import { ControlGroups } from '@cloudos/host-tools';
+import { NodeNetwork, parseSubnet } from '@cloudos/node-network';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
-import { BridgeNetwork, parseSubnet } from './bridge-network.ts';
-import { probeHost } from './host-probe.ts';
+import { type HostAbilities, probeHost } from './host-probe.ts';
 import { prepareUserland } from './userland.ts';
 import type { ZoneEnvironment } from './zone-launcher.ts';
+import { runtimeName } from './zone-name.ts';
 import { ZoneStore } from './zone-state.ts';
 import { ZoneWatch } from './zone-watch.ts';
 import { ZonesDriver } from './zones.driver.ts';
@@ -110,7 +111,7 @@ async function createZones(context: PluginContext, config: ZonesConfig): Promise
       const { reason, remedy } = current.fingerprint as GuestFingerprint & { available: false };
       throw new CloudosError('RUNTIME_UNAVAILABLE', reason, { remedy });
     }
-    const made = await makeEnvironment(current.abilities, config, dataDir, clock.now());
+    const made = await makeEnvironment(current.abilities, config, context);
     if (!scope.closed) await watch.begin(made);
     return made;
   };
@@ -134,23 +135,26 @@ async function createZones(context: PluginContext, config: ZonesConfig): Promise
 }
 
 async function makeEnvironment(
-  abilities: NonNullable<Awaited<ReturnType<typeof probeHost>>['abilities']>,
+  abilities: HostAbilities,
   config: ZonesConfig,
-  dataDir: string,
-  now: number,
+  { dataDir, stateDir, clock, node }: PluginContext,
 ): Promise<ZoneEnvironment> {
   const store = new ZoneStore(dataDir);
   await store.prepare();
-  await store.sweep(now);
-  const bridge = abilities.bridge ? new BridgeNetwork(dataDir, config.network) : undefined;
-  await bridge?.sweep(new Set(await store.zones()));
+  await store.sweep(clock.now());
+  const { bridge, subnet } = config.network;
+  const network = abilities.bridge
+    ? new NodeNetwork({ stateDir, node: node?.id ?? 'local', bridge, subnet })
+    : undefined;
+  await network?.sweep(runtimeName, new Set(await store.zones()));
   return {
     dataDir,
+    stateDir,
     store,
     abilities,
     groups: new ControlGroups(abilities.groups),
     userland: await prepareUserland({ dataDir, root: !abilities.rootless, mountInfo: abilities.mountInfo }),
-    bridge,
+    network,
     logMaxBytes: config.logs.maxBytes,
     startTimeoutMs: config.startTimeoutMs,
   };

@@ -3,38 +3,49 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ControlGroups, closedStdio, hostName, toolEnvironment } from '@cloudos/host-tools';
+import {
+  type ControlGroups,
+  closedStdio,
+  hostName,
+  removeTree,
+  resolveEnvironment,
+  toolEnvironment,
+} from '@cloudos/host-tools';
+import { macOf, type NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
-import type { BridgeNetwork } from './bridge-network.ts';
 import type { HostAbilities } from './host-probe.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
 import { fstabLine, protectiveMounts, type Userland, writeOwnFiles } from './userland.ts';
 import { logSizes } from './zone-logs.ts';
-import { linkName, zoneName } from './zone-name.ts';
+import { ownerName, zoneName } from './zone-name.ts';
 import { commandOf } from './zone-spec.ts';
-import { removeTree, type ZoneRun, type ZoneState, type ZoneStore } from './zone-state.ts';
+import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
 
 /** What zones of one node are made with. */
 export interface ZoneEnvironment {
   readonly dataDir: string;
+  readonly stateDir: string;
   readonly store: ZoneStore;
   readonly abilities: HostAbilities;
   readonly groups: ControlGroups;
   readonly userland: Userland;
   /** Absent: ports are forwarded. */
-  readonly bridge: BridgeNetwork | undefined;
+  readonly network: NodeNetwork | undefined;
   readonly logMaxBytes: number;
   readonly startTimeoutMs: number;
 }
 
 /** The environment that a guest's programs begin with. */
-export function guestEnvironment(environment: ZoneEnvironment, { spec }: ZoneState): Record<string, string> {
+export async function guestEnvironment(
+  environment: ZoneEnvironment,
+  { spec }: ZoneState,
+): Promise<Record<string, string>> {
   return {
     PATH: environment.userland.path,
     HOME: (spec.template.user ?? 0) === 0 ? '/root' : '/',
     HOSTNAME: hostName(spec.instance),
-    ...Object.fromEntries(spec.template.env.map(({ name, value }) => [name, value])),
+    ...(await resolveEnvironment(environment.stateDir, spec.template.env)),
   };
 }
 
@@ -46,7 +57,7 @@ export async function planLaunch(
   previousAttempt: number,
 ): Promise<ZoneState> {
   const zone = zoneName(state.spec.instance);
-  const address = await environment.bridge?.claim(zone, state.address);
+  const address = await environment.network?.claim(ownerName(zone), state.address);
   const { stopping: _stopping, paused: _paused, forwarder: _forwarder, ...kept } = state;
   return {
     ...kept,
@@ -80,7 +91,7 @@ export async function forwardPorts(
   run: ZoneRun,
 ): Promise<ZoneState | undefined> {
   const ports = state.spec.template.ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port);
-  if (environment.bridge || ports.length === 0) return undefined;
+  if (environment.network || ports.length === 0) return undefined;
   const forwarder = await startForwarder({
     zone: run.init,
     rootless: environment.abilities.rootless,
@@ -127,12 +138,14 @@ async function launchPlan(
   zone: string,
   controlGroups: readonly string[],
 ): Promise<LaunchPlan> {
-  const { abilities, groups, bridge, userland, store } = environment;
+  const { abilities, groups, network, userland, store } = environment;
+  const bridge = state.address === undefined ? undefined : await network?.ensure();
   const { template, instance } = state.spec;
   const directory = store.directory(zone);
   const oomFile = groups.oomFile(zone);
   const byRlimit = template.limits.pids > 0 && !groups.holds('pids') && abilities.processMaxByRlimit;
   const shimGroup = groups.shimGroup();
+  const variables = await guestEnvironment(environment, state);
   return {
     launch: state.launch ?? '',
     directory,
@@ -142,12 +155,13 @@ async function launchPlan(
     controlGroups,
     ...(shimGroup === undefined ? {} : { shimGroup }),
     ...(oomFile === undefined ? {} : { oomFile }),
-    ...(bridge && state.address !== undefined
+    ...(bridge && network && state.address !== undefined
       ? {
           link: {
-            bridge: bridge.bridge,
-            name: linkName(environment.dataDir, zone),
+            bridge: bridge.name,
+            name: network.linkName(ownerName(zone)),
             address: state.address,
+            mac: macOf(state.address),
             prefix: bridge.prefix,
           },
         }
@@ -159,9 +173,9 @@ async function launchPlan(
     user: template.user ?? 0,
     ...(byRlimit ? { processMax: template.limits.pids } : {}),
     workingDir: template.workingDir ?? '/',
-    env: Object.entries(guestEnvironment(environment, state)),
+    env: Object.entries(variables),
     envOptions: abilities.envOptions,
-    path: guestEnvironment(environment, state).PATH ?? userland.path,
+    path: variables.PATH ?? userland.path,
     command: commandOf(state.spec),
   };
 }

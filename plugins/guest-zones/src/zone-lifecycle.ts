@@ -6,7 +6,7 @@ import { CloudosError } from '@cloudos/sdk';
 import { isForwarding } from './port-forwarder.ts';
 import { removeSkeletons } from './userland.ts';
 import { forwardPorts, launchZone, planLaunch, type ZoneEnvironment } from './zone-launcher.ts';
-import { linkName } from './zone-name.ts';
+import { ownerName } from './zone-name.ts';
 import { lastAttempt, viewZone, type ZoneView } from './zone-view.ts';
 import type { ZoneWatch } from './zone-watch.ts';
 
@@ -41,9 +41,8 @@ export class ZoneLifecycle {
   }
 
   async launch(environment: ZoneEnvironment, view: ZoneView, attempt: number): Promise<void> {
-    const { store, bridge } = environment;
+    const { store } = environment;
     await this.#clear(environment, view.zone);
-    await bridge?.ensure();
     const state = await planLaunch(environment, view.state, attempt, lastAttempt(view));
     await store.save(state);
     try {
@@ -62,7 +61,7 @@ export class ZoneLifecycle {
 
   /** Starts the forwarder of a running zone again if it is gone. */
   async repairForwarder(environment: ZoneEnvironment, view: ZoneView): Promise<void> {
-    if (environment.bridge || view.phase !== 'running' || !view.run || isForwarding(view.state.forwarder)) return;
+    if (environment.network || view.phase !== 'running' || !view.run || isForwarding(view.state.forwarder)) return;
     const state = await forwardPorts(environment, view.state, view.run);
     if (state) await environment.store.save(state);
   }
@@ -76,18 +75,18 @@ export class ZoneLifecycle {
 
   /** Removes everything of a zone, whatever state it is in. */
   async dispose(environment: ZoneEnvironment, zone: string): Promise<void> {
-    const { store, bridge } = environment;
+    const { store, network } = environment;
     const state = store.state(zone);
     if (!state && !existsSync(store.directory(zone))) return;
     await this.#clear(environment, zone);
-    if (bridge) await bridge.release(state?.address, zone);
+    await network?.release(ownerName(zone), state?.address);
     await store.remove(zone);
   }
 
   /** Removes what belongs to the node and not to one zone. */
-  async purgeNode({ store, bridge, groups, dataDir }: ZoneEnvironment): Promise<void> {
+  async purgeNode({ store, network, groups, dataDir }: ZoneEnvironment): Promise<void> {
     this.#watch.end();
-    await bridge?.remove();
+    await network?.remove();
     groups.removeParents();
     await removeSkeletons(dataDir);
     await store.sweep(Number.POSITIVE_INFINITY);
@@ -99,7 +98,7 @@ export class ZoneLifecycle {
 
   /** Leaves no process, no control group and no cable of the zone; its files stay. */
   async #clear(environment: ZoneEnvironment, zone: string): Promise<void> {
-    const { store, groups, bridge } = environment;
+    const { store, groups, network } = environment;
     const state = store.state(zone);
     const run = store.run(zone);
     const processes: ProcessIdentity[] = run ? [run.init, run.shim] : [];
@@ -115,7 +114,7 @@ export class ZoneLifecycle {
     const gone = await until(goneMaxMs, () => processes.every((process) => !isAlive(process)) && groups.remove(zone));
     if (!gone)
       throw new CloudosError('HOST_COMMAND_FAILED', `the processes of zone ${zone} are not gone in ${goneMaxMs} ms`);
-    await bridge?.unplug(linkName(environment.dataDir, zone));
+    await network?.unplug(network.linkName(ownerName(zone)));
   }
 
   /** What an ended zone does not need while it waits to be removed or started again. */

@@ -1,11 +1,14 @@
-import { digest, guestName } from '@cloudos/host-tools';
+import { guestName } from '@cloudos/host-tools';
+
+/** The name by which templates ask for zones, and which owns their addresses. */
+export const runtimeName = 'zones';
 
 /** Name of a zone's directory and control groups. */
 export function zoneName(instance: string): string {
   return guestName(instance, 'zone');
 }
 
-/** Name of the host's end of a zone's cable: 12 characters (the kernel takes 15), told apart by data directory. */
-export function linkName(dataDir: string, zone: string): string {
-  return `cz${digest(`${dataDir}\n${zone}`, 10)}`;
+/** Who has the address of a zone, as the network of the node writes it down. */
+export function ownerName(zone: string): string {
+  return `${runtimeName} ${zone}`;
 }

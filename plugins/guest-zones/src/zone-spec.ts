@@ -31,7 +31,11 @@ export function checkZoneSpec({ instance, template }: GuestSpec): void {
   for (const { name } of template.env) {
     if (name.includes('=') || name.startsWith('-')) refuse(`an environment variable cannot be called ${name}`);
   }
-  const texts = [...command, template.workingDir ?? '', ...template.env.flatMap(({ name, value }) => [name, value])];
+  const texts = [
+    ...command,
+    template.workingDir ?? '',
+    ...template.env.flatMap((variable) => [variable.name, 'value' in variable ? variable.value : '']),
+  ];
   if (texts.some((text) => text.includes('\0'))) refuse('a command or a variable contains a NUL character');
 }
 

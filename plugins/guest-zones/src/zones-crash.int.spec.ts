@@ -38,7 +38,7 @@ test.skipIf(!isRoot)(
       }
     } finally {
       await purge(dataDir);
-      await rm(`${dataDir}.vite`, { recursive: true, force: true });
+      for (const beside of ['vite', 'state']) await rm(`${dataDir}.${beside}`, { recursive: true, force: true });
     }
     expect(readdirSync(dataDir)).toEqual([]);
     expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain(dataDir);
@@ -67,7 +67,7 @@ async function killAfter(dataDir: string, first: number, delayMs: number, seen: 
 }
 
 async function checkTakeover(dataDir: string, seen: Acknowledged): Promise<void> {
-  const context = await pluginContext({ dataDir, node: { id: 'n1' } });
+  const context = await pluginContext({ dataDir, stateDir: `${dataDir}.state`, node: { id: 'n1' } });
   const driver = await guestZones.create(context, guestZones.config.parse({}));
   const listed = new Map((await driver.list()).map((guest) => [guest.instance, guest]));
   for (const instance of seen.removed) expect(listed.has(instance), `${instance} was removed`).toBe(false);
@@ -98,7 +98,7 @@ async function checkTakeover(dataDir: string, seen: Acknowledged): Promise<void>
 }
 
 async function purge(dataDir: string): Promise<void> {
-  const context = await pluginContext({ dataDir, node: { id: 'n1' } });
+  const context = await pluginContext({ dataDir, stateDir: `${dataDir}.state`, node: { id: 'n1' } });
   const driver = await guestZones.create(context, guestZones.config.parse({}));
   await driver.purge();
   await context.scope.close();

@@ -64,7 +64,7 @@ export class ZonesDriver implements GuestDriver {
     const zone = zoneName(spec.instance);
     return this.#locks.run(zone, async () => {
       if (!viewZone(environment.store, zone)) {
-        await environment.bridge?.ensure();
+        await environment.network?.ensure();
         await environment.store.make({ version: 1, spec, attempt: 0 });
       }
       return this.#status(environment, this.#view(environment, spec.instance));
@@ -152,7 +152,7 @@ export class ZonesDriver implements GuestDriver {
         user: state.spec.template.user ?? 0,
         controlGroups: environment.groups.directories(zone),
         workingDir: state.spec.template.workingDir ?? '/',
-        env: guestEnvironment(environment, state),
+        env: await guestEnvironment(environment, state),
       },
       request,
     );
@@ -221,7 +221,7 @@ export class ZonesDriver implements GuestDriver {
   }
 
   #status(environment: ZoneEnvironment, view: ZoneView): GuestStatus {
-    return statusOf(view, environment.bridge !== undefined);
+    return statusOf(view, environment.network !== undefined);
   }
 }
 

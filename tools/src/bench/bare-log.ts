@@ -4,7 +4,8 @@ import { type LogProvider, newId, Scope, silentLogger, systemClock } from '@clou
 /** The durable log by itself, without a kernel. */
 export async function openBareLog(dataDir: string): Promise<{ log: LogProvider; close: () => Promise<void> }> {
   const scope = new Scope('bare log');
-  const context = { scope, dataDir, clock: systemClock, newId, logger: silentLogger, generation: 1, fail: () => {} };
+  const basics = { scope, clock: systemClock, newId, logger: silentLogger, generation: 1, fail: () => {} };
+  const context = { ...basics, dataDir, stateDir: dataDir };
   const log = await logLmdb.create(context, logLmdb.config.parse({}));
   return { log, close: () => scope.close() };
 }

@@ -77,6 +77,11 @@ export class GuestHarness {
     return this.#dataDir;
   }
 
+  /** The state directory that the driver shares with the rest of the machine: images, network, secrets. */
+  get stateDir(): string {
+    return `${this.#dataDir}.state`;
+  }
+
   get deadlineMs(): number {
     return this.#options.deadlineMs ?? 60_000;
   }
@@ -93,6 +98,7 @@ export class GuestHarness {
       ...this.#options.context,
       node: { id: nodeId },
       dataDir: this.#dataDir,
+      stateDir: this.stateDir,
       generation: this.#generation,
     });
     const config = this.#plugin.config.parse(this.#options.config ?? {});
@@ -117,7 +123,7 @@ export class GuestHarness {
     if (!this.#driver) await this.attach();
     await this.driver.purge();
     await this.detach();
-    await rm(this.#dataDir, { recursive: true, force: true });
+    for (const path of [this.#dataDir, this.stateDir]) await rm(path, { recursive: true, force: true });
   }
 
   async fingerprint(): Promise<GuestFingerprint> {

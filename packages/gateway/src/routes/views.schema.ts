@@ -151,5 +151,8 @@ export const guestStats = describes<GuestStats>()(
     memoryBytes: z.number().optional(),
     memoryPeakBytes: z.number().optional(),
     pids: z.number().optional(),
+    diskBytes: z.number().optional(),
+    networkReceivedBytes: z.number().optional(),
+    networkSentBytes: z.number().optional(),
   }),
 );

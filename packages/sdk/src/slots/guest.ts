@@ -85,6 +85,11 @@ export interface LogRequest {
   readonly follow?: boolean;
   /** Only the last lines (per stream). */
   readonly tailLines?: number;
+  /**
+   * Only what was written at or after that time, in milliseconds of the epoch. Where the driver supports `logs` and not
+   * `logsSince`, a request with it is refused with GUEST_UNSUPPORTED.
+   */
+  readonly since?: number;
   /** Ends a follow. */
   readonly signal?: AbortSignal;
 }
@@ -95,6 +100,19 @@ export interface GuestStats {
   readonly memoryBytes?: number;
   readonly memoryPeakBytes?: number;
   readonly pids?: number;
+  /** What the guest has written and still holds: its own root and disks, not its image. */
+  readonly diskBytes?: number;
+  /** Since the guest started, as the guest counts: received is what came to it. */
+  readonly networkReceivedBytes?: number;
+  readonly networkSentBytes?: number;
+}
+
+/** The state of a guest that was saved under a name. */
+export interface GuestSnapshot {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** True when it holds the memory of the running guest, false for disks alone. */
+  readonly memory: boolean;
 }
 
 export interface ProbeResult {
@@ -104,26 +122,32 @@ export interface ProbeResult {
 
 /**
  * Runs guests of one technology on one node. Idempotent: guests are named by instance id, so a repeated `create` or
- * `start` finds the first. Detaching (closing the plugin's scope) never touches a running guest.
+ * `start` finds the first. Detaching (closing the plugin's scope) never touches a running guest. The optional
+ * operations are there exactly where `supports` of the plugin says so (`guestSupports`).
  *
  * Errors: RUNTIME_UNAVAILABLE, GUEST_NOT_FOUND, GUEST_SPEC_INVALID, GUEST_STATE, GUEST_START_FAILED, IMAGE_NOT_FOUND,
- * COMMAND_NOT_FOUND, ADDRESSES_EXHAUSTED, GUEST_UNSUPPORTED, HOST_COMMAND_FAILED, PERMISSION_DENIED.
+ * IMAGE_CORRUPT, IMAGE_UNSUITABLE, COMMAND_NOT_FOUND, ADDRESSES_EXHAUSTED, NAME_TAKEN, DISK_FULL, SECRET_NOT_FOUND,
+ * HOST_PATH_FORBIDDEN, SNAPSHOT_NOT_FOUND, SNAPSHOT_INVALID, GUEST_UNSUPPORTED, GUEST_UNRESPONSIVE,
+ * HOST_COMMAND_FAILED, PERMISSION_DENIED.
  */
 export interface GuestDriver {
   /** Emits at once, and again whenever the answer changes. */
   fingerprint(): Observable<GuestFingerprint>;
   /** Exits as they happen, those of adopted guests included. An exit while nobody watched shows in `list`. */
   readonly exits: Observable<GuestExit>;
-  /** Makes the guest without running it. An existing one of that name is returned as it is. */
+  /**
+   * Makes the guest without running it. An existing one of that name is returned as it is. NAME_TAKEN when the runtime
+   * has something of that name which this driver did not make. A failure leaves nothing behind (DISK_FULL, IMAGE_…).
+   */
   create(spec: GuestSpec): Promise<GuestStatus>;
   /**
-   * Runs a created or exited guest. One that runs with that attempt is returned as it is.
+   * Runs a created or exited guest. One that runs with that attempt is returned as it is. Secrets are read now.
    * @param attempt from 1; the driver remembers it and reports it with the exit
    */
   start(instance: string, attempt: number): Promise<GuestStatus>;
   /** Asks politely, kills after the grace. Resolves when it does not run; at once when it did not. */
   stop(instance: string, graceMs: number): Promise<GuestExit | undefined>;
-  /** Kills it if it runs, and removes everything of it from the node. Absent already: no error. */
+  /** Kills it if it runs, and removes everything of it from the node, its snapshots too. Absent already: no error. */
   remove(instance: string): Promise<void>;
   /** Every guest that this driver (or an earlier one over the same data) made on the node. */
   list(): Promise<readonly GuestStatus[]>;
@@ -136,8 +160,21 @@ export interface GuestDriver {
   probe?(instance: string, probe: Probe): Promise<ProbeResult>;
   pause?(instance: string): Promise<void>;
   resume?(instance: string): Promise<void>;
-  snapshot?(instance: string, name: string): Promise<{ sizeBytes: number }>;
-  restore?(instance: string, name: string): Promise<void>;
+  /** Saves the state under a name, replacing an earlier snapshot of that name. The guest goes on as it was. */
+  snapshot?(instance: string, name: string): Promise<GuestSnapshot>;
+  /**
+   * Puts the guest back to a snapshot. With memory: it runs on from there, with the attempt that it has. Without: its
+   * disks are put back; a guest that ran is stopped for it (an exit with the reason `stopped`) and is to be started with
+   * the next attempt.
+   */
+  restore?(instance: string, name: string): Promise<GuestStatus>;
+  /** A snapshot as a stream of bytes that `import` of a driver of that runtime takes, on this node or another one. */
+  export?(instance: string, snapshot: string): AsyncIterable<Uint8Array>;
+  /**
+   * Makes a guest with the exported state. It is `created`; `start` lets it run on from that state, in memory too where
+   * the snapshot has it. SNAPSHOT_INVALID when the data is cut off, damaged or of another runtime; nothing is left then.
+   */
+  import?(spec: GuestSpec, data: AsyncIterable<Uint8Array>): Promise<GuestStatus>;
   /** Removes every guest and whatever else the driver made on the node (interfaces, control groups, directories). */
   purge(): Promise<void>;
 }
