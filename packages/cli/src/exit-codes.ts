@@ -34,6 +34,15 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   SWAP_IN_PROGRESS: exitCodes.refused,
   GUEST_UNSUPPORTED: exitCodes.refused,
   UNAUTHENTICATED: exitCodes.refused,
+  TOKEN_EXPIRED: exitCodes.refused,
+  TOKEN_REVOKED: exitCodes.refused,
+  TOKEN_NOT_FOUND: exitCodes.refused,
+  TOKEN_EXISTS: exitCodes.refused,
+  TOKENS_EXCEEDED: exitCodes.refused,
+  SCOPE_MISSING: exitCodes.refused,
+  RATE_LIMITED: exitCodes.refused,
+  CONNECTIONS_EXCEEDED: exitCodes.refused,
+  SUBSCRIPTIONS_EXCEEDED: exitCodes.refused,
 };
 
 export function exitCodeOf(error: unknown): number {

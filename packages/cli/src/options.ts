@@ -11,11 +11,11 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: 
   };
 }
 
-/** `90`, `90s`, `5m`, `500ms`, `1h` in milliseconds. */
+/** `90`, `90s`, `5m`, `500ms`, `1h`, `30d` in milliseconds. */
 export function durationMs(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
   if (!match) throw new InvalidArgumentError('expected a time such as 90s, 5m or 500ms.');
-  const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+  const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
   return Number(match[1]) * units[(match[2] as keyof typeof units) ?? 's'];
 }
 

@@ -17,6 +17,7 @@ import { addStack } from './commands/stack.command.ts';
 import { addState } from './commands/state.command.ts';
 import { addStatus } from './commands/status.command.ts';
 import { addSwap } from './commands/swap.command.ts';
+import { addToken } from './commands/token.command.ts';
 import { addUp } from './commands/up.command.ts';
 import { addWhy } from './commands/why.command.ts';
 import { addWorkloadCommands } from './commands/workload.commands.ts';
@@ -62,6 +63,7 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     addDoctor,
     addStack,
     addPlugin,
+    addToken,
     addCompletion,
   ]) {
     add(program, context);

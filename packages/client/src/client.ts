@@ -15,6 +15,7 @@ import type {
   SwapResult,
 } from '@cloudos/sdk';
 import { CloudosError, hasCode } from '@cloudos/sdk';
+import type { CreatedToken, TokenInfo, TokenRequest } from './access.ts';
 import { cloudEventsProtocol, fromCloudEvent } from './cloud-event.ts';
 import { EventStream, type EventStreamOptions } from './event-stream.ts';
 import { execProtocol } from './exec-channel.ts';
@@ -175,6 +176,21 @@ export class CloudosClient {
       if (hasCode(error, 'KERNEL_UNREACHABLE')) await this.status(5_000);
       throw error;
     }
+  }
+
+  /** Makes a token; the answer is the only time that it is told. TOKEN_EXISTS, TOKENS_EXCEEDED */
+  createToken(request: TokenRequest): Promise<CreatedToken> {
+    return this.#http.json('/v1/tokens', { method: 'POST', body: request });
+  }
+
+  /** The active tokens, and those that ended last. */
+  tokens(): Promise<readonly TokenInfo[]> {
+    return this.#http.json('/v1/tokens');
+  }
+
+  /** Ends a token and every connection that it has open. @param token its id or its name (TOKEN_NOT_FOUND) */
+  revokeToken(token: string): Promise<TokenInfo> {
+    return this.#http.json(`/v1/tokens/${encodeURIComponent(token)}`, { method: 'DELETE' });
   }
 
   /** Removes every workload and guest and stops the kernel. Resolves when that is done. */

@@ -1,4 +1,11 @@
-export { bearerProtocolPrefix, type Scope, scopes } from './access.ts';
+export {
+  bearerProtocolPrefix,
+  type CreatedToken,
+  type Scope,
+  scopes,
+  type TokenInfo,
+  type TokenRequest,
+} from './access.ts';
 export { type BackoffBounds, backoffMs, defaultBackoff } from './backoff.ts';
 export { type ClientOptions, CloudosClient, type EventsRange } from './client.ts';
 export {

@@ -13,6 +13,7 @@ const statusByCode: Partial<Record<ErrorCode, number>> = {
   SCOPE_MISSING: 403,
   PERMISSION_DENIED: 403,
   ROUTE_NOT_FOUND: 404,
+  TOKEN_NOT_FOUND: 404,
   PLUGIN_NOT_FOUND: 404,
   GUEST_NOT_FOUND: 404,
   WORKLOAD_NOT_FOUND: 404,
@@ -21,6 +22,8 @@ const statusByCode: Partial<Record<ErrorCode, number>> = {
   REVISION_NOT_FOUND: 404,
   IMAGE_NOT_FOUND: 404,
   COMMAND_NOT_FOUND: 404,
+  TOKEN_EXISTS: 409,
+  TOKENS_EXCEEDED: 409,
   COMMAND_REFUSED: 409,
   REVISION_CONFLICT: 409,
   LOG_TRIM_REFUSED: 409,
@@ -52,6 +55,7 @@ const statusByCode: Partial<Record<ErrorCode, number>> = {
   PLUGIN_TIMEOUT: 504,
   TIMED_OUT: 504,
   LOG_FULL: 507,
+  STATE_UNWRITABLE: 507,
 };
 
 /** HTTP status of an error code. For people and proxies: programs match on the code in the body. */

@@ -81,13 +81,18 @@ export class Listener {
   readonly socket: WebSocket;
   readonly messages: string[] = [];
   closed: { code: number; reason: string } | undefined;
-  refused: { status: number; body: string } | undefined;
+  refused: { status: number; headers: Record<string, unknown>; body: string } | undefined;
+  /** Whether the handshake succeeded, also when it is closed by now. */
+  wasOpen = false;
 
   constructor(url: string, options: ListenerOptions = {}, protocols: string[] = []) {
     this.socket = new WebSocket(url, protocols, options);
     this.socket.on('message', (data: RawData) => this.messages.push(data.toString()));
     this.socket.on('close', (code, reason) => {
       this.closed = { code, reason: reason.toString() };
+    });
+    this.socket.on('open', () => {
+      this.wasOpen = true;
     });
     this.socket.on('error', () => {});
     this.socket.on('unexpected-response', (_request, response) => {
@@ -96,7 +101,7 @@ export class Listener {
         body += chunk.toString();
       });
       response.on('end', () => {
-        this.refused = { status: response.statusCode ?? 0, body };
+        this.refused = { status: response.statusCode ?? 0, headers: response.headers, body };
       });
     });
   }

@@ -140,6 +140,17 @@ export const errorCodes = {
   UNAUTHENTICATED: ['The token is missing or wrong.', 'Use the token in the file that is named.'],
   TOKEN_EXPIRED: ['The token was valid until the time that is named.', 'Make another with `cloudos token create`.'],
   TOKEN_REVOKED: ['The token was revoked.', 'Make another with `cloudos token create`.'],
+  TOKEN_NOT_FOUND: ['No token has that id or name.', 'List them with `cloudos token list`.'],
+  TOKEN_EXISTS: ['An active token has that name.', 'Choose another name, or revoke that one first.'],
+  TOKENS_EXCEEDED: ['There are as many active tokens as there may be.', 'Revoke those that are not needed.'],
+  STATE_UNWRITABLE: [
+    'A file of the state directory cannot be written.',
+    'Free space on its disk, or correct its permissions; then try again.',
+  ],
+  TOKENS_MALFORMED: [
+    'The file of the tokens cannot be understood; whom to let in is not known.',
+    'Restore it, or remove it: every token but the one in the token file is then void.',
+  ],
   SCOPE_MISSING: [
     'The token does not hold the scope that the request needs.',
     'Use a token with the scope that is named: `cloudos token create --scope …`.',

@@ -23,7 +23,7 @@ export interface TableOptions {
 }
 
 const good = new Set(['ready', 'active', 'complete', 'ok']);
-const bad = new Set(['failed', 'unplaceable', 'lost', 'stalled', 'missing']);
+const bad = new Set(['failed', 'revoked', 'expired', 'unplaceable', 'lost', 'stalled', 'missing']);
 const underWay = new Set([
   'pending',
   'placed',

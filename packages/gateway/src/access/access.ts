@@ -1,10 +1,12 @@
-import { bearerProtocolPrefix } from '@cloudos/client';
-import { CloudosError } from '@cloudos/sdk';
+import { bearerProtocolPrefix, type CreatedToken, type TokenInfo, type TokenRequest } from '@cloudos/client';
+import { CloudosError, type Logger } from '@cloudos/sdk';
 import type { Admission } from '../limits/admission.ts';
 import type { Origins } from './origins.ts';
 import { localPrincipal, type Principal } from './principal.ts';
-import { Sessions } from './sessions.ts';
+import { Sessions, tokenExpired, tokenRevoked } from './sessions.ts';
+import { principalOf, type StoredToken, stateOf } from './stored-token.ts';
 import { sameToken } from './token-file.ts';
+import type { TokenStore } from './token-store.ts';
 
 /** What a request brings along to be let in. */
 export interface Credentials {
@@ -20,6 +22,9 @@ export interface AccessOptions {
   /** Of the token file. */
   readonly token: string;
   readonly tokenFile: string;
+  /** The others. */
+  readonly tokens: TokenStore;
+  readonly logger: Logger;
   readonly origins: Origins;
   readonly admission: Admission;
 }
@@ -31,10 +36,16 @@ export class Access {
   readonly sessions = new Sessions();
   readonly #token: string;
   readonly #tokenFile: string;
+  readonly #tokens: TokenStore;
+  readonly #logger: Logger;
+  /** Of each stored token, so that every connection of one has the same. */
+  readonly #principals = new Map<string, Principal>();
 
-  constructor({ token, tokenFile, origins, admission }: AccessOptions) {
+  constructor({ token, tokenFile, tokens, logger, origins, admission }: AccessOptions) {
     this.#token = token;
     this.#tokenFile = tokenFile;
+    this.#tokens = tokens;
+    this.#logger = logger;
     this.origins = origins;
     this.admission = admission;
   }
@@ -54,13 +65,55 @@ export class Access {
 
   #principalOf(credentials: Credentials): Principal {
     const given = bearerOf(credentials.authorization) ?? bearerProtocolOf(credentials.protocols);
-    if (given !== undefined && sameToken(given, this.#token)) return localPrincipal;
+    if (given !== undefined) {
+      if (sameToken(given, this.#token)) return localPrincipal;
+      const stored = this.#tokens.find(given);
+      if (stored) return this.#valid(stored, credentials.address);
+    }
     this.admission.refused(credentials.address);
     throw new CloudosError(
       'UNAUTHENTICATED',
       given === undefined ? 'the request has no token' : 'the token of the request is not one of this kernel',
       { remedy: `Send the header "Authorization: Bearer <token>" with the token in ${this.#tokenFile}.` },
     );
+  }
+
+  tokens(): TokenInfo[] {
+    return this.#tokens.list();
+  }
+
+  /** @throws CloudosError TOKEN_EXISTS, TOKENS_EXCEEDED, STATE_UNWRITABLE */
+  async createToken(request: TokenRequest): Promise<CreatedToken> {
+    const created = await this.#tokens.create(request);
+    const { id, name, scopes, expiresAt } = created;
+    this.#logger.info('a token was created', { id, name, scopes, expiresAt });
+    return created;
+  }
+
+  /**
+   * Ends a token, and the connections that it has open.
+   * @param by who asks; if it is the token itself, its connections end when the answer is out
+   * @throws CloudosError TOKEN_NOT_FOUND, STATE_UNWRITABLE
+   */
+  revokeToken(idOrName: string, by: Principal, answered: () => Promise<void>): Promise<TokenInfo> {
+    return this.#tokens.revoke(idOrName, ({ id, name }) => {
+      this.#principals.delete(id);
+      this.#logger.info('a token was revoked', { id, name, connections: this.sessions.count(id) });
+      const end = () => this.sessions.end(id, tokenRevoked({ id, name }));
+      if (by.id === id) void answered().then(end);
+      else end();
+    });
+  }
+
+  #valid(stored: StoredToken, address: string): Principal {
+    const principal = this.#principals.get(stored.id) ?? principalOf(stored);
+    const state = stateOf(stored, Date.now());
+    if (state !== 'active') {
+      this.admission.refused(address);
+      throw state === 'revoked' ? tokenRevoked(stored) : tokenExpired(principal);
+    }
+    this.#principals.set(stored.id, principal);
+    return principal;
   }
 }
 

@@ -4,44 +4,48 @@ const burstSeconds = 2;
 const keysMax = 10_000;
 
 interface Bucket {
+  /** In thousandths, so that whole milliseconds at a whole rate are exact. */
   tokens: number;
   at: number;
 }
 
+const one = 1_000;
+
 /** A token bucket for each key (a token id, an address). */
 export class Rate {
-  readonly #perMs: number;
+  readonly #perSecond: number;
   readonly #capacity: number;
   readonly #buckets = new Map<string, Bucket>();
   readonly #now: () => number;
 
   constructor(perSecond: number, now: () => number = () => performance.now()) {
-    this.#perMs = perSecond / 1_000;
-    this.#capacity = Math.max(1, perSecond * burstSeconds);
+    this.#perSecond = perSecond;
+    this.#capacity = Math.max(one, perSecond * burstSeconds * one);
     this.#now = now;
   }
 
   /** Takes one, if there is one. Returns 0, or in how many milliseconds there will be one. */
   take(key: string): number {
     const bucket = this.#bucket(key);
-    if (bucket.tokens >= 1) {
-      bucket.tokens -= 1;
-      return 0;
-    }
-    return Math.ceil((1 - bucket.tokens) / this.#perMs);
+    const waitMs = this.#waitMs(bucket);
+    if (waitMs === 0) bucket.tokens -= one;
+    return waitMs;
   }
 
   /** As `take`, and takes nothing. */
   peek(key: string): number {
-    const { tokens } = this.#bucket(key);
-    return tokens >= 1 ? 0 : Math.ceil((1 - tokens) / this.#perMs);
+    return this.#waitMs(this.#bucket(key));
+  }
+
+  #waitMs({ tokens }: Bucket): number {
+    return tokens >= one ? 0 : Math.ceil((one - tokens) / this.#perSecond);
   }
 
   #bucket(key: string): Bucket {
     const now = this.#now();
     const found = this.#buckets.get(key);
     if (found) {
-      found.tokens = Math.min(this.#capacity, found.tokens + (now - found.at) * this.#perMs);
+      found.tokens = Math.min(this.#capacity, found.tokens + (now - found.at) * this.#perSecond);
       found.at = now;
       // Moved to the end: the first of the map is the one that has rested longest.
       this.#buckets.delete(key);

@@ -1,0 +1,167 @@
+import { CloudosClient, type Scope, type WebSocketConstructor } from '@cloudos/client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { startGateway } from '../gateway.ts';
+import { type Bench, Listener, openBench, until } from '../spec-kit.ts';
+
+describe('tokens and what is open with them', () => {
+  let bench: Bench;
+  beforeEach(async () => {
+    bench = await openBench();
+    bench.kernel.output.set('web-1', [{ stream: 'stdout', data: Buffer.from('hello\n') }]);
+  });
+  afterEach(() => bench.close());
+
+  const make = async (scopes: Scope[], ttlMs: number | null = null) => {
+    const made = await bench.client.createToken({ name: `t${scopes.length}`, scopes, ttlMs });
+    const headers = { authorization: `Bearer ${made.token}` };
+    const webSocket = WebSocket as unknown as WebSocketConstructor;
+    const client = new CloudosClient({ url: bench.gateway.url, token: made.token, webSocket });
+    return { ...made, headers, client };
+  };
+
+  /** A subscription, a command that runs, a log that is followed: all of one token. */
+  const openAll = async (token: Awaited<ReturnType<typeof make>>) => {
+    const events = await new Listener(bench.socketUrl('/v1/events'), { headers: token.headers }).opened();
+    const exec = await token.client.exec('web-1', { command: ['cat'] });
+    let followed = 'open';
+    const logs = await bench.get('/v1/instances/web-1/logs?follow', { headers: token.headers });
+    const reading = logs.text().then(
+      () => {
+        followed = 'ended';
+      },
+      () => {
+        followed = 'cut off';
+      },
+    );
+    expect(followed).toBe('open');
+    return { events, exec, followed: () => reading.then(() => followed) };
+  };
+
+  it('closes everything of a token the moment it is revoked, and of no other', async () => {
+    const token = await make(['events:read', 'guests:exec', 'guests:logs']);
+    const other = await make(['events:read']);
+    const open = await openAll(token);
+    const others = await new Listener(bench.socketUrl('/v1/events'), { headers: other.headers }).opened();
+    expect(await bench.client.revokeToken(token.id)).toMatchObject({ id: token.id, state: 'revoked' });
+    await until('the subscription is closed', () => open.events.closed !== undefined);
+    expect(open.events.closed).toEqual({ code: 4401, reason: 'TOKEN_REVOKED' });
+    await expect(open.exec.exitCode).rejects.toThrow(/TOKEN_REVOKED/);
+    await until('the command was ended', () => bench.kernel.execs[0]?.killed === true);
+    expect(await open.followed()).toBe('cut off');
+    await until('the log is read no more', () => bench.kernel.openLogs === 0);
+    await expect(token.client.status()).rejects.toMatchObject({
+      code: 'TOKEN_REVOKED',
+      message: expect.stringContaining(token.id),
+    });
+    expect(others.closed).toBeUndefined();
+    others.socket.close();
+    const again = new Listener(bench.socketUrl('/v1/events'), { headers: token.headers });
+    await until('the handshake is refused', () => again.refused !== undefined);
+    expect(JSON.parse(again.refused?.body ?? '')).toMatchObject({ code: 'TOKEN_REVOKED' });
+  });
+
+  it('closes everything of a token when it expires', async () => {
+    const token = await make(['events:read', 'guests:exec', 'guests:logs'], 1_500);
+    const open = await openAll(token);
+    await until('the subscription is closed', () => open.events.closed !== undefined);
+    expect(Date.now()).toBeGreaterThanOrEqual(token.expiresAt ?? Number.POSITIVE_INFINITY);
+    expect(open.events.closed).toEqual({ code: 4401, reason: 'TOKEN_EXPIRED' });
+    await expect(open.exec.exitCode).rejects.toThrow(/TOKEN_EXPIRED/);
+    expect(await open.followed()).toBe('cut off');
+    await expect(token.client.status()).rejects.toMatchObject({ code: 'TOKEN_EXPIRED' });
+    expect((await bench.client.tokens())[0]).toMatchObject({ id: token.id, state: 'expired' });
+  });
+
+  it('answers whoever revokes its own token, then closes', async () => {
+    const token = await make(['admin']);
+    const events = await new Listener(bench.socketUrl('/v1/events'), { headers: token.headers }).opened();
+    expect(await token.client.revokeToken(token.name)).toMatchObject({ state: 'revoked' });
+    await until('the subscription is closed', () => events.closed !== undefined);
+    await expect(token.client.status()).rejects.toMatchObject({ code: 'TOKEN_REVOKED' });
+  });
+
+  it('keeps tokens and revocations over a restart of the gateway', async () => {
+    const kept = await make(['state:read']);
+    const revoked = await make(['state:read', 'events:read']);
+    await bench.client.revokeToken(revoked.id);
+    await bench.gateway.close();
+    const gateway = await startGateway({ kernel: bench.kernel, stateDir: bench.stateDir });
+    try {
+      const status = async (token: string) => {
+        const headers = { authorization: `Bearer ${token}` };
+        return (await fetch(`${gateway.url}/v1/plugins`, { headers })).status;
+      };
+      expect([await status(kept.token), await status(revoked.token), await status(gateway.token)]).toEqual([
+        200, 401, 200,
+      ]);
+    } finally {
+      await gateway.close();
+    }
+  });
+});
+
+describe('limits of a token and of an address', () => {
+  let bench: Bench;
+  afterEach(() => bench.close());
+
+  it('bounds connections, subscriptions and requests, each with its code and Retry-After', async () => {
+    bench = await openBench({
+      limits: { connectionsPerToken: 3, subscriptionsPerToken: 2, requestsPerSecondPerToken: 4 },
+    });
+    bench.kernel.output.set('web-1', []);
+    const { token } = await bench.client.createToken({
+      name: 't',
+      scopes: ['events:read', 'guests:exec', 'state:read'],
+    });
+    const headers = { authorization: `Bearer ${token}` };
+    const open = async (path: string) => {
+      const listener = new Listener(bench.socketUrl(path), { headers });
+      await until('the handshake is answered', () => listener.refused !== undefined || listener.wasOpen);
+      return listener;
+    };
+    const subscriptions = [await open('/v1/events'), await open('/v1/events')];
+    const third = await open('/v1/events');
+    expect(third.refused).toMatchObject({ status: 429, headers: { 'retry-after': '5' } });
+    expect(JSON.parse(third.refused?.body ?? '')).toMatchObject({ code: 'SUBSCRIPTIONS_EXCEEDED' });
+    const exec = await open('/v1/instances/web-1/exec?command=cat');
+    expect(exec.wasOpen).toBe(true);
+    const fourth = await open('/v1/instances/web-1/exec?command=cat');
+    expect(JSON.parse(fourth.refused?.body ?? '')).toMatchObject({ code: 'CONNECTIONS_EXCEEDED' });
+    for (const { socket } of [...subscriptions, exec]) socket.close();
+    await until('all are closed', () => bench.gateway.connections().subscriptions === 0);
+    const answers = await Promise.all(Array.from({ length: 12 }, () => bench.get('/v1/status', { headers })));
+    const limited = answers.filter(({ status }) => status === 429);
+    expect(limited.length).toBeGreaterThan(0);
+    const codes = await Promise.all(limited.map(async (answer) => ((await answer.json()) as { code: string }).code));
+    expect(codes.every((code) => code === 'RATE_LIMITED' || code === 'CONNECTIONS_EXCEEDED')).toBe(true);
+    expect(codes).toContain('RATE_LIMITED');
+    expect(limited.every(({ headers: given }) => Number(given.get('retry-after')) >= 1)).toBe(true);
+    expect((await bench.get('/v1/status')).status).toBe(200);
+  });
+
+  it('locks an address out that tries tokens, and lets it in again later', async () => {
+    bench = await openBench({ limits: { refusalsPerMinutePerAddress: 120 } });
+    const wrong = () => bench.get('/v1/status', { headers: { authorization: 'Bearer wrong' } });
+    const seen = new Set<number>();
+    for (let n = 0; n < 12; n++) seen.add((await wrong()).status);
+    expect([...seen]).toEqual([401, 429]);
+    const locked = await bench.get('/v1/status');
+    expect(locked.status).toBe(429);
+    expect(await locked.json()).toMatchObject({ code: 'RATE_LIMITED', message: expect.stringContaining('127.0.0.1') });
+    const end = Date.now() + 10_000;
+    while ((await bench.get('/v1/status')).status !== 200) expect(Date.now()).toBeLessThan(end);
+  });
+
+  it('closes TCP connections beyond those of an address on arrival', async () => {
+    bench = await openBench({ limits: { connectionsPerAddress: 3 } });
+    const open = await Promise.all(Array.from({ length: 3 }, () => bench.listen('/v1/events').opened()));
+    const beyond = bench.listen('/v1/events');
+    await until('it is closed', () => beyond.closed !== undefined);
+    expect(beyond.wasOpen).toBe(false);
+    for (const { socket } of open) socket.close();
+    await until('all are closed', () => bench.gateway.connections().subscriptions === 0);
+    const again = await bench.listen('/v1/events').opened();
+    again.socket.close();
+  });
+});

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import { localPrincipal, type Principal } from '../access/principal.ts';
+import { Admission } from './admission.ts';
+import { defaultLimits } from './limits.ts';
+import { Quota } from './quota.ts';
+import { Rate } from './rate.ts';
+
+describe('a rate', () => {
+  it('lets a burst of two seconds through, then as many as the rate, and says how long to wait', () => {
+    let now = 0;
+    const rate = new Rate(10, () => now);
+    for (let n = 0; n < 20; n++) expect(rate.take('a')).toBe(0);
+    expect(rate.take('a')).toBe(100);
+    expect(rate.take('b')).toBe(0);
+    now += 99;
+    expect(rate.take('a')).toBe(1);
+    now += 1;
+    expect(rate.peek('a')).toBe(0);
+    expect(rate.take('a')).toBe(0);
+    expect(rate.take('a')).toBe(100);
+    now += 60_000;
+    for (let n = 0; n < 20; n++) expect(rate.take('a')).toBe(0);
+    expect(rate.take('a')).toBe(100);
+  });
+
+  it('remembers a bounded number of keys, those used last', () => {
+    const rate = new Rate(0.5, () => 0);
+    expect(rate.take('first')).toBe(0);
+    expect(rate.take('first')).toBe(2_000);
+    for (let n = 0; n < 9_999; n++) rate.take(`k${n}`);
+    expect(rate.take('first')).toBe(2_000);
+    for (let n = 0; n < 10_000; n++) rate.take(`m${n}`);
+    expect(rate.take('first')).toBe(0);
+  });
+});
+
+describe('a quota', () => {
+  it('counts what is open, each release once', () => {
+    const quota = new Quota(2);
+    const one = quota.take('a');
+    const two = quota.take('a');
+    expect(quota.take('a')).toBeUndefined();
+    expect(quota.take('b')).toBeDefined();
+    one?.();
+    one?.();
+    expect(quota.count('a')).toBe(1);
+    expect(quota.take('a')).toBeDefined();
+    expect(quota.take('a')).toBeUndefined();
+    two?.();
+    expect(quota.count('a')).toBe(1);
+  });
+});
+
+describe('admission', () => {
+  const token = (id: string): Principal => ({ ...localPrincipal, id, scopes: new Set(['events:read']) });
+
+  it('holds each token to its rates and numbers, each with a code of its own', () => {
+    const admission = new Admission({
+      ...defaultLimits,
+      connectionsPerToken: 1,
+      subscriptionsPerToken: 1,
+      requestsPerSecondPerToken: 1,
+      messagesPerSecondPerToken: 1,
+    });
+    const release = admission.connection(token('t'));
+    expect(() => admission.connection(token('t'))).toThrow(expect.objectContaining({ code: 'CONNECTIONS_EXCEEDED' }));
+    admission.connection(token('other'));
+    release();
+    admission.connection(token('t'));
+    admission.subscription(token('t'));
+    expect(() => admission.subscription(token('t'))).toThrow(
+      expect.objectContaining({ code: 'SUBSCRIPTIONS_EXCEEDED' }),
+    );
+    admission.request(token('t'));
+    admission.request(token('t'));
+    expect(() => admission.request(token('t'))).toThrow(
+      expect.objectContaining({ code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) } }),
+    );
+    expect([1, 2].map(() => admission.message(token('t')))).toEqual([0, 0]);
+    expect(admission.message(token('t'))).toBeGreaterThan(0);
+  });
+
+  it('has no rates for the holder of the token file', () => {
+    const admission = new Admission({ ...defaultLimits, requestsPerSecondPerToken: 1, messagesPerSecondPerToken: 1 });
+    for (let n = 0; n < 100; n++) {
+      admission.request(localPrincipal);
+      expect(admission.message(localPrincipal)).toBe(0);
+    }
+  });
+
+  it('refuses an address that keeps coming with wrong tokens, whatever it brings next', () => {
+    const admission = new Admission({ ...defaultLimits, refusalsPerMinutePerAddress: 60 });
+    for (let n = 0; n < 2; n++) {
+      admission.address('10.0.0.1');
+      admission.refused('10.0.0.1');
+    }
+    expect(() => admission.address('10.0.0.1')).toThrow(expect.objectContaining({ code: 'RATE_LIMITED' }));
+    admission.address('10.0.0.2');
+  });
+});
