@@ -87,6 +87,7 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
     cluster.nodes.describe(slot, capacity, runtimes, attributes);
     if (draining) cluster.draining.add(slot);
   }
+  for (const { name, removed, graceMs } of saved.workloads) cluster.restoreWorkload(name, removed, graceMs);
   for (const [id, order, workload, shape, priority, phase, slot, nominated, told] of saved.instances) {
     const record = cluster.admit(id, saved.workloads[workload]!.name, saved.shapes[shape]!, priority, order);
     if (slot >= 0) {
@@ -99,7 +100,6 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
     }
     record.told = told;
   }
-  for (const { name, removed, graceMs } of saved.workloads) cluster.restoreWorkload(name, removed, graceMs);
   for (const [key, signature, toldAt] of saved.groups) cluster.groups.get(key)?.restore(signature, toldAt);
   cluster.version = saved.version;
   cluster.nodesChangedAt = saved.nodesChangedAt;

@@ -12,6 +12,8 @@ export interface ClusterOptions {
   readonly tierOf: (priority: number) => number;
   /** Attributes that name failure domains. */
   readonly domains: readonly string[];
+  /** Whether instances of different workloads never wait in one group. */
+  readonly groupByWorkload?: boolean;
 }
 
 /**
@@ -192,8 +194,14 @@ export class Cluster {
   /** Puts the record in line with those of its shape and priority, at the place that its order gives it. */
   enqueue(record: InstanceRecord): void {
     let group = this.#lastGroup;
-    if (group?.shape !== record.shape || group.priority !== record.priority || group.live === 0) {
-      const key = `${record.priority} ${record.shape.key}`;
+    const own = this.options.groupByWorkload === true;
+    if (
+      group?.shape !== record.shape ||
+      group.priority !== record.priority ||
+      group.live === 0 ||
+      (own && group.items[group.head]?.workload !== record.workload)
+    ) {
+      const key = `${record.priority} ${record.shape.key}${own ? ` ${record.workload.name}` : ''}`;
       group = this.groups.get(key);
       if (!group) {
         group = new PendingGroup(key, record.shape, record.priority);

@@ -1,0 +1,14 @@
+import { definePlugin } from '@cloudos/sdk';
+import { yarnConfig } from './config.ts';
+import { yarnPolicy } from './yarn.policy.ts';
+
+/** Places by hierarchical queues, as YARN does. */
+export default definePlugin({
+  name: 'resources-yarn',
+  slot: 'resources',
+  apiVersion: 1,
+  description: 'Hierarchical queues with guarantees and limits, user limits, labels, reservations and preemption',
+  supports: { preemption: false, spreading: false, packing: true, drain: true, snapshot: true },
+  config: yarnConfig,
+  create: (_context, config) => yarnPolicy(config),
+});
