@@ -190,7 +190,7 @@ describe('commands to a running kernel', () => {
       },
     ];
     expect((await bench.run(['status'])).out).toContain('guest-zones (failed)');
-    expect((await bench.run(['get', 'plugins'])).out).toMatch(/guest-zones +2 +failed +3 +PLUGIN_FAILED: it threw/);
+    expect((await bench.run(['get', 'plugins'])).out).toMatch(/guest-zones +2 +failed +3 +- +PLUGIN_FAILED: it threw/);
     expect((await bench.run(['why', 'web-1'])).out).toContain('web-1 is fine');
     expect((await bench.run(['why', 'nothing'])).exitCode).toBe(4);
     expect((await bench.run(['state', '--at', '0'])).out).toContain('web-2');

@@ -17,14 +17,22 @@ type Plain<T> = T extends readonly (infer Item)[]
     ? { readonly [Key in keyof T]: Plain<T[Key]> }
     : T;
 
+/** The names of all fields, at every depth. */
+type Fields<T> = T extends readonly (infer Item)[]
+  ? Fields<Item>
+  : T extends object
+    ? { readonly [Key in keyof T]-?: Fields<Exclude<T[Key], undefined>> }
+    : true;
+
 /**
  * A schema of what is answered, held against the type that the code answers with: every value of the type must match,
- * and no field may be missing from the schema. The compiler checks it; `never` as the argument means that it does not fit.
+ * and no field of it may be missing from the schema. The compiler checks it: `never` as the argument means that it does
+ * not fit.
  */
 export function describes<Type>() {
   return <Schema extends z.ZodType>(
     schema: [Plain<Type>] extends [Plain<z.output<Schema>>]
-      ? [keyof Plain<Type>] extends [keyof Plain<z.output<Schema>>]
+      ? [Fields<z.output<Schema>>] extends [Fields<Type>]
         ? Schema
         : never
       : never,

@@ -106,6 +106,7 @@ export const pluginViews = describes<readonly PluginView[]>()(
       reason: z.string().optional(),
       code: z.string().optional(),
       restartAt: epochMs.optional(),
+      url: z.string().optional(),
     }),
   ),
 );
