@@ -1,4 +1,4 @@
-import { type ErrorCode, event, type PluginDefinition, type RecordedEvent } from '@cloudos/sdk';
+import { type ErrorCode, event, type PluginDefinition, type RecordedEvent, workloadSpec } from '@cloudos/sdk';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   foreignWorkload,
@@ -252,6 +252,27 @@ export function orchestratorConformance<Config>(
       made.must({ type: 'Scale', workload: 'other/app', replicas: 1 });
       made.converge();
       expectSound(made);
+    });
+
+    test('a task of a scheduler outside of the stack runs once: it is declared in the shared terms, and not replaced', () => {
+      const made = harness();
+      const foreign = foreignWorkload('task/one', 1);
+      const { readiness: _, ...template } = foreign.template;
+      const task = { ...foreign, kind: 'Task', once: true, template: { ...template, restart: 'never' } };
+      const spec = workloadSpec.parse(task); // as the kernel hands it over
+      const decided = made.must({ type: 'Declare', spec });
+      const [instance = '', ...more] = instancesIn(decided, 'InstanceRequested');
+      expect(more).toEqual([]);
+      expect(made.must({ type: 'Declare', spec })).toEqual([]);
+      const other = made.command({ type: 'Declare', spec: { ...spec, priority: 7 } });
+      expect(other.refused?.code).toBe('COMMAND_REFUSED');
+      made.give(
+        event('InstancePlaced', { instance, node: 'n0' }),
+        event('GuestStarted', { instance, node: 'n0', runtime: 'zones', attempt: 1 }),
+      );
+      const after = made.give(event('NodeLost', { node: 'n0', reason: 'gone' }));
+      expect(instancesIn([...after, ...made.settle()], 'InstanceRequested')).toEqual([]);
+      expect(made.must({ type: 'Remove', name: 'task/one' }).map(({ type }) => type)).toContain('WorkloadRemoved');
     });
 
     const seeds = options.seeds ?? Array.from({ length: 20 }, (_, index) => index + 1);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { reservationSpec, resourcesEvents } from './events/resources.events.ts';
 import { resourceVector } from './resources.ts';
+import { workloadSpec } from './workload.ts';
 
 /** What an orchestrator can be asked. Each is `decide`d by the policy; workloads are named `<namespace>/<name>`. */
 export const orchestratorCommand = z.discriminatedUnion('type', [
@@ -11,6 +12,11 @@ export const orchestratorCommand = z.discriminatedUnion('type', [
     /** Where the text came from, for messages. */
     source: z.string().optional(),
   }),
+  /**
+   * Declares a workload in the terms that all orchestrators share, whatever the language of this one: how tasks of a
+   * scheduler outside of the stack come into being. The same again is no change; a name that is taken is refused.
+   */
+  z.object({ type: z.literal('Declare'), spec: workloadSpec }),
   /** Removes what a manifest declares. */
   z.object({ type: z.literal('RemoveManifest'), text: z.string(), source: z.string().optional() }),
   /** Removes one thing. `kind` in the orchestrator's terms; it and the namespace may be left out if unambiguous. */
@@ -27,11 +33,10 @@ export type OrchestratorCommand = z.infer<typeof orchestratorCommand>;
 
 const { QuotaSet, QuotaRemoved, OwnerStateChanged } = resourcesEvents;
 
-/**
- * What a resource manager can be asked. What a policy does not know of (its `supports` says so) it refuses with
- * COMMAND_UNSUPPORTED.
- */
-export const resourcesCommand = z.discriminatedUnion('type', [
+/** A command that one plugin alone knows: `x-<plugin>-<Name>`, as private events are called. */
+const privateCommand = z.object({ type: z.templateLiteral(['x-', z.string()]), data: z.unknown() });
+
+const sharedResourcesCommand = z.discriminatedUnion('type', [
   z.object({ type: z.literal('CordonNode'), node: z.string().min(1), reason: z.string().default('') }),
   z.object({ type: z.literal('UncordonNode'), node: z.string().min(1) }),
   /** Cordons the node and moves its instances away. */
@@ -65,6 +70,12 @@ export const resourcesCommand = z.discriminatedUnion('type', [
   /** Other settings of the plugin from now on, checked against its schema. Recorded, so that a replay gives the same. */
   z.object({ type: z.literal('Configure'), config: z.record(z.string(), z.unknown()) }),
 ]);
+
+/**
+ * What a resource manager can be asked. What a policy does not know of (its `supports` says so) it refuses with
+ * COMMAND_UNSUPPORTED.
+ */
+export const resourcesCommand = z.union([sharedResourcesCommand, privateCommand]);
 export type ResourcesCommand = z.infer<typeof resourcesCommand>;
 
 /** A command and the slot whose policy decides it. */

@@ -123,6 +123,8 @@ export const workloadSpec = z.object({
   constraints: z.array(constraint).default([]),
   /** A node that every instance must be placed on. */
   node: z.string().optional(),
+  /** Each of the replicas is requested once: one that is lost, preempted or has failed is not replaced. */
+  once: z.boolean().optional(),
   owner: owner.optional(),
   ...placementWishes,
   /** How long an instance must be ready before it counts as available. */

@@ -19,6 +19,8 @@ export function decide(state: State, command: OrchestratorCommand, options: Kube
   switch (command.type) {
     case 'Apply':
       return applyManifest(state, command.text, command.source ?? 'manifest', options);
+    case 'Declare':
+      return declare(state, command.spec);
     case 'RemoveManifest':
       return removeManifest(state, command.text, command.source ?? 'manifest', options);
     case 'Remove':
@@ -32,6 +34,14 @@ export function decide(state: State, command: OrchestratorCommand, options: Kube
     case 'Restart':
       return onWorkload(state, command.workload, restart);
   }
+}
+
+/** A workload that comes in the shared terms: nothing of it is of Kubernetes. */
+function declare(state: State, spec: WorkloadSpec): Decision | Refusal {
+  const known = state.workloads.get(spec.workload);
+  if (!known || known.removed) return { events: [event('WorkloadDeclared', spec)] };
+  if (JSON.stringify(known.spec) === JSON.stringify(spec)) return nothing;
+  return refuse('COMMAND_REFUSED', `workload ${spec.workload} is declared already, and differently`);
 }
 
 function onWorkload(state: State, name: string, then: (workload: Workload) => Decision | Refusal): Decision | Refusal {

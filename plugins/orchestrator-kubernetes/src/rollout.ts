@@ -75,8 +75,10 @@ class Draft {
   }
 
   request(group: Group, count: number): void {
-    if (count <= 0) return;
-    const made = this.plan.request(group, count, this.#requested);
+    const { spec, requested } = this.workload;
+    const allowed = spec.once ? Math.min(count, spec.replicas - requested - this.#requested) : count;
+    if (allowed <= 0) return;
+    const made = this.plan.request(group, allowed, this.#requested);
     this.#requested += made;
     if (group === this.current) this.updated += made;
   }
