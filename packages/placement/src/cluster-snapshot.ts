@@ -1,13 +1,16 @@
-import type { PolicySnapshot, ResourceVector } from '@cloudos/sdk';
-import { Cluster, type ClusterOptions } from './cluster.ts';
+import type { EventData, PolicySnapshot, ResourceVector } from '@cloudos/sdk';
+import { type AdmittedRequest, Cluster, type ClusterOptions } from './cluster.ts';
 import type { Phase } from './instance-record.ts';
-import type { NodeState } from './node-table.ts';
+import type { NodeFacts, NodeState } from './node-table.ts';
+import type { Profile } from './profile.ts';
 import type { Demand, Shape } from './shape.ts';
 
 /** A cluster as plain data. Instances refer to workloads, shapes and nodes by index. */
 interface SavedCluster {
   readonly version: number;
-  readonly nodesChangedAt: number;
+  readonly factsChangedAt: number;
+  readonly quotas: readonly EventData<'QuotaSet'>[];
+  readonly stopped: readonly string[];
   readonly requested: number;
   readonly placements: number;
   readonly groups: readonly (readonly [key: string, signature: string, toldAt: number])[];
@@ -17,29 +20,35 @@ interface SavedCluster {
     readonly cordoned: boolean;
     readonly draining: boolean;
     readonly drained: boolean;
+    readonly maintenance?: NodeFacts['maintenance'];
+    readonly images?: readonly string[];
     readonly capacity: ResourceVector;
     readonly attributes: Readonly<Record<string, string>>;
     readonly runtimes: readonly string[];
   }[];
   readonly workloads: readonly { readonly name: string; readonly removed: boolean; readonly graceMs?: number }[];
   readonly shapes: readonly Demand[];
+  readonly profiles: readonly Profile['said'][];
   readonly instances: readonly (readonly [
     id: string,
     order: number,
     workload: number,
     shape: number,
+    profile: number,
     priority: number,
     phase: Phase,
     slot: number,
     nominated: number,
     told: string,
+    idleCpu: number,
+    idleMemory: number,
   ])[];
 }
 
 /** Saves and loads the whole of a cluster. */
 export function clusterSnapshot(options: ClusterOptions): PolicySnapshot<Cluster> {
   return {
-    version: 1,
+    version: 2,
     save: (cluster) => structuredClone(save(cluster)),
     load: (saved) => load(saved as SavedCluster, options),
   };
@@ -47,21 +56,29 @@ export function clusterSnapshot(options: ClusterOptions): PolicySnapshot<Cluster
 
 function save(cluster: Cluster): SavedCluster {
   const shapes = new Map<Shape, number>();
+  const profiles = new Map<Profile, number>();
   const workloads = new Map([...cluster.workloads.values()].map((workload, index) => [workload, index]));
   const instances = [...cluster.instances.values()].map((record) => {
     const shape = shapes.get(record.shape) ?? shapes.size;
     shapes.set(record.shape, shape);
-    const { id, order, priority, phase, slot, nominated, told } = record;
-    return [id, order, workloads.get(record.workload)!, shape, priority, phase, slot, nominated, told] as const;
+    const profile = profiles.get(record.kin.profile) ?? profiles.size;
+    profiles.set(record.kin.profile, profile);
+    const { id, order, priority, phase, slot, nominated, told, idleCpu, idleMemory } = record;
+    const kind = [workloads.get(record.workload)!, shape, profile] as const;
+    return [id, order, ...kind, priority, phase, slot, nominated, told, idleCpu, idleMemory] as const;
   });
   return {
     version: cluster.version,
-    nodesChangedAt: cluster.nodesChangedAt,
+    factsChangedAt: cluster.factsChangedAt,
     requested: cluster.requested,
     placements: cluster.placements,
     groups: [...cluster.groups.values()].map(({ key, signature, toldAt }) => [key, signature, toldAt] as const),
-    nodes: cluster.nodes.facts.map(({ id, state, cordoned, draining, drained, attributes, runtimes }, slot) => ({
-      ...{ id, state, cordoned, draining, drained, attributes },
+    quotas: cluster.owners.quotas.map(({ said }) => said),
+    stopped: cluster.owners.stopped,
+    nodes: cluster.nodes.facts.map(({ runtimes, maintenance, images, ...facts }, slot) => ({
+      ...nodeState(facts),
+      ...(maintenance && { maintenance }),
+      ...(images && { images: [...images] }),
       capacity: cluster.nodes.capacityOf(slot),
       runtimes: [...runtimes],
     })),
@@ -69,41 +86,69 @@ function save(cluster: Cluster): SavedCluster {
       ...{ name, removed },
       ...(graceMs === undefined ? {} : { graceMs }),
     })),
-    shapes: [...shapes.keys()].map(({ demand: { requests, runtime, constraints, node } }) => ({
+    shapes: [...shapes.keys()].map(({ demand: { requests, runtime, constraints, node, hostPorts } }) => ({
       requests,
       ...(runtime === undefined ? {} : { runtime }),
       ...(constraints === undefined ? {} : { constraints }),
       ...(node === undefined ? {} : { node }),
+      ...(hostPorts === undefined ? {} : { hostPorts }),
     })),
+    profiles: [...profiles.keys()].map(({ said }) => said),
     instances,
   };
 }
 
+function nodeState({
+  id,
+  state,
+  cordoned,
+  draining,
+  drained,
+  attributes,
+}: Omit<NodeFacts, 'runtimes' | 'maintenance' | 'images'>) {
+  return { id, state, cordoned, draining, drained, attributes };
+}
+
 function load(saved: SavedCluster, options: ClusterOptions): Cluster {
   const cluster = new Cluster(options);
-  for (const { id, state, cordoned, draining, drained, capacity, attributes, runtimes } of saved.nodes) {
+  for (const node of saved.nodes) {
+    const { id, state, cordoned, draining, drained, capacity, attributes, runtimes, maintenance, images } = node;
     const slot = cluster.nodes.ensure(id);
     Object.assign(cluster.nodes.facts[slot]!, { state, cordoned, draining, drained });
+    for (const image of images ?? []) cluster.noteImage(slot, image);
+    if (maintenance) {
+      cluster.nodes.facts[slot]!.maintenance = { ...maintenance };
+      cluster.maintained.add(slot);
+    }
     cluster.nodes.describe(slot, capacity, runtimes, attributes);
-    if (draining) cluster.draining.add(slot);
+    if (draining && state !== 'left') cluster.draining.add(slot);
   }
   for (const { name, removed, graceMs } of saved.workloads) cluster.restoreWorkload(name, removed, graceMs);
-  for (const [id, order, workload, shape, priority, phase, slot, nominated, told] of saved.instances) {
-    const record = cluster.admit(id, saved.workloads[workload]!.name, saved.shapes[shape]!, priority, order);
-    if (slot >= 0) {
-      cluster.settle(record, slot);
-      if (phase === 'leaving') cluster.leave(record);
-    } else if (nominated >= 0) {
-      cluster.nominate(record, nominated);
-    } else {
-      cluster.enqueue(record);
-    }
-    record.told = told;
-  }
+  for (const quota of saved.quotas) cluster.owners.setQuota(quota, []);
+  for (const owner of saved.stopped) cluster.owners.setState({ owner, state: 'stopped' });
+  for (const instance of saved.instances) loadInstance(cluster, saved, instance);
+  for (let slot = 0; slot < cluster.nodes.count; slot++) cluster.reviewOverdraft(slot);
   for (const [key, signature, toldAt] of saved.groups) cluster.groups.get(key)?.restore(signature, toldAt);
   cluster.version = saved.version;
-  cluster.nodesChangedAt = saved.nodesChangedAt;
+  cluster.factsChangedAt = saved.factsChangedAt;
   cluster.requested = saved.requested;
   cluster.placements = saved.placements;
   return cluster;
+}
+
+function loadInstance(cluster: Cluster, saved: SavedCluster, instance: SavedCluster['instances'][number]): void {
+  const [id, order, workload, shape, profile, priority, phase, slot, nominated, told, idleCpu, idleMemory] = instance;
+  const demand: Demand = saved.shapes[shape]!;
+  const request = { workload: saved.workloads[workload]!.name, priority, ...demand, ...saved.profiles[profile]! };
+  const record = cluster.admit(id, request as AdmittedRequest, order);
+  if (slot >= 0) {
+    cluster.settle(record, slot);
+    if (phase === 'leaving') cluster.leave(record);
+    cluster.lend(record, idleCpu, idleMemory);
+  } else if (nominated >= 0) {
+    cluster.nominate(record, nominated);
+  } else {
+    cluster.enqueue(record);
+  }
+  record.told = told;
 }

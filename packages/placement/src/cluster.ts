@@ -1,7 +1,13 @@
 import type { EventData, SharedEvent } from '@cloudos/sdk';
+import { CompanyIndex } from './company.ts';
 import { InstanceRecord } from './instance-record.ts';
+import { Kin } from './kin.ts';
+import { applyNodeEvent } from './node-events.ts';
 import { NodeTable } from './node-table.ts';
+import { OwnerTree } from './owner-tree.ts';
 import { PendingGroup } from './pending-group.ts';
+import { Profiles } from './profile.ts';
+import { width } from './resource-vector.ts';
 import { Shapes } from './shape.ts';
 import { signatureOf } from './unplaceable.ts';
 import { WorkloadRecord } from './workload-record.ts';
@@ -14,7 +20,18 @@ export interface ClusterOptions {
   readonly domains: readonly string[];
   /** Whether instances of different workloads never wait in one group. */
   readonly groupByWorkload?: boolean;
+  /**
+   * Lends what guests are not expected to need, after GuestUsageEstimated: all but the estimate and this share of it
+   * on top. Absent: nothing is lent.
+   */
+  readonly lending?: { readonly margin: number } | undefined;
 }
+
+/** Images that are remembered of one node. */
+const imagesMax = 64;
+
+/** What of InstanceRequested a record is made from. */
+export type AdmittedRequest = Omit<EventData<'InstanceRequested'>, 'instance' | 'revision'>;
 
 /**
  * The cluster as the shared events tell it: nodes, what is placed on them, who waits. Every event costs the same
@@ -23,7 +40,11 @@ export interface ClusterOptions {
 export class Cluster {
   readonly options: ClusterOptions;
   readonly nodes: NodeTable;
-  readonly shapes = new Shapes();
+  readonly shapes: Shapes;
+  readonly profiles = new Profiles();
+  /** The numbers that rules about company are about. */
+  readonly company: CompanyIndex;
+  readonly owners = new OwnerTree();
   readonly instances = new Map<string, InstanceRecord>();
   readonly workloads = new Map<string, WorkloadRecord>();
   readonly groups = new Map<string, PendingGroup>();
@@ -31,18 +52,27 @@ export class Cluster {
   readonly nominees = new Map<string, InstanceRecord>();
   /** Slots of the nodes that are being drained. */
   readonly draining = new Set<number>();
+  /** Slots of the nodes that will be taken down for maintenance. */
+  readonly maintained = new Set<number>();
+  /** Slots of the nodes where more is needed after all than there is. */
+  readonly overdrawn = new Set<number>();
   /** Requests and placements so far: they seed what looks like chance. */
   requested = 0;
   placements = 0;
   /** Counts events. */
   version = 0;
-  /** The version at which the set of nodes, their facts or their states changed last. */
-  nodesChangedAt = 0;
+  /** The version at which the nodes, their facts or states, or what owners may use changed last. */
+  factsChangedAt = 0;
   #lastGroup: PendingGroup | undefined;
 
   constructor(options: ClusterOptions) {
     this.options = options;
-    this.nodes = new NodeTable(options.tiers, options.domains);
+    this.nodes = new NodeTable(options.tiers, options.domains, options.lending !== undefined);
+    this.shapes = new Shapes(this.nodes.facts);
+    this.company = new CompanyIndex(
+      (attribute) => this.nodes.scope(attribute),
+      () => this.#placedOnes(),
+    );
   }
 
   /** Takes in an event of the log. Types that do not concern placement are ignored. */
@@ -66,80 +96,46 @@ export class Cluster {
         return this.#declare(event.data.workload, event.data.template.stopGraceMs);
       case 'WorkloadRemoved':
         return this.#removeWorkload(event.data.workload);
+      case 'GuestCreated':
+        return this.#created(event.data.instance, event.data.node);
+      case 'QuotaSet':
+        this.factsChangedAt = this.version;
+        return this.owners.setQuota(event.data, this.#withPlace());
+      case 'QuotaRemoved':
+        this.factsChangedAt = this.version;
+        return this.owners.removeQuota(event.data);
+      case 'OwnerStateChanged':
+        this.factsChangedAt = this.version;
+        return this.owners.setState(event.data);
+      case 'GuestUsageEstimated':
+        return this.#estimate(event.data);
       default:
-        this.#applyToNode(event);
+        applyNodeEvent(this, event);
     }
   }
 
-  #applyToNode(event: SharedEvent): void {
-    switch (event.type) {
-      case 'NodeJoined':
-        return this.#join(event.data);
-      case 'NodeCapacityChanged':
-        return this.#describe(this.nodes.ensure(event.data.node), event.data);
-      case 'NodeLost':
-        return this.#lose(event.data.node, 'lost');
-      case 'NodeLeft':
-        return this.#lose(event.data.node, 'left');
-      case 'NodeCordoned':
-        return this.#cordon(event.data.node, true, event.data.drain === true);
-      case 'NodeUncordoned':
-        return this.#cordon(event.data.node, false, false);
-      case 'NodeDrained': {
-        const facts = this.nodes.facts[this.nodes.slotOf(event.data.node)];
-        if (facts) facts.drained = true;
-      }
+  *#withPlace(): Generator<InstanceRecord> {
+    for (const record of this.instances.values()) if (record.slot >= 0) yield record;
+  }
+
+  *#placedOnes(): Generator<{ kin: Kin; slot: number; leaving: boolean }> {
+    for (const { kin, slot, phase } of this.#withPlace()) yield { kin, slot, leaving: phase === 'leaving' };
+  }
+
+  /** Everyone on the node counts (1), or does not for the moment (-1), in what is counted by attributes of nodes. */
+  recount(slot: number, by: 1 | -1): void {
+    for (const record of this.nodes.facts[slot]!.instances) {
+      if (record.phase === 'placed') record.workload.count(slot, this.nodes.domains, by);
+      this.#count(record, slot, by, record.phase === 'leaving');
     }
   }
 
-  #join(data: EventData<'NodeJoined'>): void {
-    const slot = this.nodes.ensure(data.node);
-    this.nodes.facts[slot]!.state = 'ready';
-    this.#describe(slot, data);
-  }
-
-  #describe(slot: number, data: EventData<'NodeCapacityChanged'> & { attributes?: Record<string, string> }): void {
-    const placed = [...this.nodes.facts[slot]!.instances].filter(({ phase }) => phase === 'placed');
-    for (const { workload } of placed) workload.count(slot, this.nodes.domains, -1);
-    this.nodes.describe(
-      slot,
-      data.capacity,
-      data.runtimes.map(({ name }) => name),
-      data.attributes,
-    );
-    for (const { workload } of placed) workload.count(slot, this.nodes.domains, 1);
-    this.shapes.forgetNode(slot);
-    this.nodesChangedAt = this.version;
-    this.#reviewNominees(slot);
-  }
-
-  #lose(node: string, state: 'lost' | 'left'): void {
-    const slot = this.nodes.slotOf(node);
-    const facts = this.nodes.facts[slot];
-    if (!facts) return;
-    for (const record of [...facts.instances]) this.#forget(record);
-    facts.state = state;
-    if (state === 'left') Object.assign(facts, { cordoned: false, draining: false, drained: false });
-    if (!facts.draining) this.draining.delete(slot);
-    this.#requeueNominees(slot);
-    this.nodes.refresh(slot);
-    this.nodesChangedAt = this.version;
-  }
-
-  #cordon(node: string, cordoned: boolean, drain: boolean): void {
-    const slot = this.nodes.slotOf(node);
-    const facts = this.nodes.facts[slot];
-    if (!facts) return;
-    facts.cordoned = cordoned;
-    if (drain || !cordoned) {
-      facts.draining = drain;
-      facts.drained = false;
+  #count({ kin }: InstanceRecord, slot: number, by: 1 | -1, leaving: boolean): void {
+    if (this.company.idle) return;
+    for (const count of this.company.countsOf(kin)) {
+      if (leaving) count.addLeaving(slot, by);
+      else count.add(slot, by);
     }
-    if (facts.draining) this.draining.add(slot);
-    else this.draining.delete(slot);
-    if (cordoned) this.#requeueNominees(slot);
-    this.nodes.refresh(slot);
-    this.nodesChangedAt = this.version;
   }
 
   #workload(name: string): WorkloadRecord {
@@ -170,22 +166,50 @@ export class Cluster {
 
   #request(data: EventData<'InstanceRequested'>): void {
     if (this.instances.has(data.instance)) return;
-    this.enqueue(this.admit(data.instance, data.workload, data, data.priority, this.requested));
+    this.enqueue(this.admit(data.instance, data, this.requested));
+  }
+
+  #kin(workload: WorkloadRecord, request: AdmittedRequest): Kin {
+    const { lastKin } = workload;
+    if (lastKin?.profile.says(request) && lastKin.instances > 0) {
+      lastKin.instances++;
+      return lastKin;
+    }
+    const profile = this.profiles.hold(request);
+    let kin = workload.kins.get(profile.key);
+    if (kin) this.profiles.release(profile);
+    else {
+      kin = new Kin(workload, profile);
+      workload.kins.set(profile.key, kin);
+      this.company.enter(kin);
+    }
+    kin.instances++;
+    workload.lastKin = kin;
+    return kin;
+  }
+
+  #releaseKin(kin: Kin): void {
+    if (--kin.instances > 0) return;
+    this.company.exit(kin);
+    kin.workload.kins.delete(kin.profile.key);
+    this.profiles.release(kin.profile);
   }
 
   /** A new record, known but in no queue and on no node yet. */
-  admit(
-    id: string,
-    workloadName: string,
-    demand: Parameters<Shapes['hold']>[0],
-    priority: number,
-    order: number,
-  ): InstanceRecord {
-    const workload = this.#workload(workloadName);
-    const shape = this.shapes.hold(demand, workload.lastShape);
+  admit(id: string, request: AdmittedRequest, order: number): InstanceRecord {
+    const { priority } = request;
+    const workload = this.#workload(request.workload);
+    const shape = this.shapes.hold(request, workload.lastShape);
     workload.lastShape = shape;
     workload.instances++;
-    const record = new InstanceRecord(id, order, workload, shape, priority, this.options.tierOf(priority));
+    const record = new InstanceRecord(
+      id,
+      order,
+      this.#kin(workload, request),
+      shape,
+      priority,
+      this.options.tierOf(priority),
+    );
     this.instances.set(id, record);
     this.requested = Math.max(this.requested, order + 1);
     return record;
@@ -194,17 +218,19 @@ export class Cluster {
   /** Puts the record in line with those of its shape and priority, at the place that its order gives it. */
   enqueue(record: InstanceRecord): void {
     let group = this.#lastGroup;
+    const { profile } = record.kin;
     const own = this.options.groupByWorkload === true;
     if (
       group?.shape !== record.shape ||
       group.priority !== record.priority ||
+      group.profile !== profile ||
       group.live === 0 ||
       (own && group.items[group.head]?.workload !== record.workload)
     ) {
-      const key = `${record.priority} ${record.shape.key}${own ? ` ${record.workload.name}` : ''}`;
+      const key = `${record.priority} ${record.shape.key} ${profile.key}${own ? ` ${record.workload.name}` : ''}`;
       group = this.groups.get(key);
       if (!group) {
-        group = new PendingGroup(key, record.shape, record.priority);
+        group = new PendingGroup(key, record.shape, record.priority, profile);
         this.groups.set(key, group);
       }
       this.#lastGroup = group;
@@ -227,9 +253,9 @@ export class Cluster {
     this.#endNomination(record);
     if (record.slot >= 0) this.#release(record);
     const slot = this.nodes.slotOf(node);
-    if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') return this.#forget(record);
+    if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') return this.forget(record);
     this.settle(record, slot);
-    this.#reviewNominees(slot);
+    this.reviewNominees(slot);
   }
 
   /** The record is on that node from now on. */
@@ -237,14 +263,54 @@ export class Cluster {
     record.phase = 'placed';
     record.slot = slot;
     this.nodes.facts[slot]!.instances.add(record);
+    record.kin.placed++;
+    this.occupy(record, slot);
+  }
+
+  /** Whether rules about company, its own and those of others, let the instance be on the node. */
+  companyAllows({ kin, shape }: InstanceRecord, slot: number): boolean {
+    return !this.company.binds(kin) || this.company.allows(kin, shape.requirement, slot);
+  }
+
+  /** Whether the node is known to have the image: a guest was made of it there lately. */
+  hasImage(slot: number, image: string | undefined): boolean {
+    return image !== undefined && (this.nodes.facts[slot]!.images?.has(image) ?? false);
+  }
+
+  #created(instance: string, node: string): void {
+    const image = this.instances.get(instance)?.kin.profile.image;
+    const slot = this.nodes.slotOf(node);
+    if (image !== undefined && slot >= 0) this.noteImage(slot, image);
+  }
+
+  /** The node has the image; past a bound the one that was made use of longest ago is forgotten. */
+  noteImage(slot: number, image: string): void {
+    const facts = this.nodes.facts[slot]!;
+    facts.images ??= new Set();
+    facts.images.delete(image);
+    facts.images.add(image);
+    if (facts.images.size > imagesMax) facts.images.delete(facts.images.values().next().value!);
+  }
+
+  /** Takes what the instance needs from the node, its owner and its company. Undone by {@link vacate}. */
+  occupy(record: InstanceRecord, slot: number): void {
     this.nodes.take(slot, record.shape, record.tier);
     record.workload.count(slot, this.nodes.domains, 1);
+    this.#count(record, slot, 1, false);
+    this.owners.account(record, 1);
+  }
+
+  vacate(record: InstanceRecord, slot: number): void {
+    this.nodes.give(slot, record.shape, record.tier);
+    record.workload.count(slot, this.nodes.domains, -1);
+    this.#count(record, slot, -1, false);
+    this.owners.account(record, -1);
   }
 
   #withdraw(instance: string): void {
     const record = this.instances.get(instance);
     if (!record) return;
-    if (record.phase === 'pending') this.#forget(record);
+    if (record.phase === 'pending') this.forget(record);
     else this.leave(record);
   }
 
@@ -255,6 +321,37 @@ export class Cluster {
     this.nodes.facts[record.slot]!.leaving++;
     this.nodes.leave(record.slot, record.shape, 1);
     record.workload.count(record.slot, this.nodes.domains, -1);
+    this.#count(record, record.slot, -1, false);
+    this.#count(record, record.slot, 1, true);
+  }
+
+  /** The guest is expected to need that much: the rest of its request, less a margin, is idle. */
+  #estimate({ instance, node, usage }: EventData<'GuestUsageEstimated'>): void {
+    const { lending } = this.options;
+    const record = this.instances.get(instance);
+    if (!lending || !record || record.slot < 0 || this.nodes.facts[record.slot]!.id !== node) return;
+    const grown = 1 + lending.margin;
+    const idleCpu = Math.max(0, Math.floor(record.shape.cpu - usage.cpuMillis * grown));
+    const idleMemory = Math.max(0, Math.floor(record.shape.memory - usage.memoryBytes * grown));
+    this.lend(record, idleCpu, idleMemory);
+  }
+
+  /** That much of what the record has asked for is idle from now on. */
+  lend(record: InstanceRecord, idleCpu: number, idleMemory: number): void {
+    if (idleCpu === record.idleCpu && idleMemory === record.idleMemory) return;
+    this.nodes.lend(record.slot, idleCpu - record.idleCpu, idleMemory - record.idleMemory);
+    record.idleCpu = idleCpu;
+    record.idleMemory = idleMemory;
+    this.reviewOverdraft(record.slot);
+  }
+
+  /** Whether more than there is may be needed on the node: noted while anything is lent. */
+  reviewOverdraft(slot: number): void {
+    const { spare } = this.nodes;
+    if (!this.options.lending) return;
+    const short = spare[slot * width]! < 0 || spare[slot * width + 1]! < 0;
+    if (short && this.nodes.facts[slot]!.state === 'ready') this.overdrawn.add(slot);
+    else this.overdrawn.delete(slot);
   }
 
   #preempt({ instance, by, node }: EventData<'InstancePreempted'>): void {
@@ -283,12 +380,13 @@ export class Cluster {
   }
 
   /** Those for whom there is no room though everyone who was to leave is gone wait like others again. */
-  #reviewNominees(slot: number): void {
+  reviewNominees(slot: number): void {
     if (this.nominees.size === 0 || this.nodes.facts[slot]!.leaving > 0) return;
-    this.#requeueNominees(slot, (record) => !this.nodes.fitsReserved(slot, record.shape));
+    this.requeueNominees(slot, (record) => !this.nodes.fitsReserved(slot, record.shape));
   }
 
-  #requeueNominees(slot: number, which: (record: InstanceRecord) => boolean = () => true): void {
+  /** Those for whom others were preempted on the node wait like others again. */
+  requeueNominees(slot: number, which: (record: InstanceRecord) => boolean = () => true): void {
     for (const record of [...this.nominees.values()]) {
       if (record.nominated !== slot || !which(record)) continue;
       this.#endNomination(record);
@@ -307,31 +405,36 @@ export class Cluster {
     const record = this.instances.get(instance);
     if (!record || record.slot < 0 || this.nodes.facts[record.slot]!.id !== node) return;
     const { slot } = record;
-    this.#forget(record);
-    this.#reviewNominees(slot);
+    this.forget(record);
+    this.reviewNominees(slot);
   }
 
   #release(record: InstanceRecord): void {
     const { slot } = record;
     const facts = this.nodes.facts[slot]!;
     facts.instances.delete(record);
-    this.nodes.give(slot, record.shape, record.tier);
+    record.kin.placed--;
+    this.lend(record, 0, 0);
     if (record.phase === 'leaving') {
       facts.leaving--;
       this.nodes.leave(slot, record.shape, -1);
-    } else {
-      record.workload.count(slot, this.nodes.domains, -1);
-    }
+      this.#count(record, slot, -1, true);
+      this.nodes.give(slot, record.shape, record.tier);
+      this.owners.account(record, -1);
+    } else this.vacate(record, slot);
     record.slot = -1;
+    if (this.overdrawn.size > 0) this.reviewOverdraft(slot);
   }
 
-  #forget(record: InstanceRecord): void {
+  /** The record is gone. */
+  forget(record: InstanceRecord): void {
     this.#dequeue(record);
     this.#endNomination(record);
     if (record.slot >= 0) this.#release(record);
     this.instances.delete(record.id);
     this.shapes.release(record.shape);
     const { workload } = record;
+    this.#releaseKin(record.kin);
     if (--workload.instances === 0 && (workload.removed || workload.graceMs === undefined)) {
       this.workloads.delete(workload.name);
     }

@@ -1,14 +1,31 @@
-export { Cluster, type ClusterOptions } from './cluster.ts';
+export { type AdmittedRequest, Cluster, type ClusterOptions } from './cluster.ts';
 export { clusterSnapshot } from './cluster-snapshot.ts';
+export { type BoundRule, bears, CompanyIndex, describeRule, meets } from './company.ts';
+export { CustomColumn } from './custom-column.ts';
+export { DomainCount } from './domain-count.ts';
+export { FitIndex, type FitQuery, visitWord } from './fit-index.ts';
 export { InstanceRecord, type Phase } from './instance-record.ts';
+export { Kin } from './kin.ts';
+export { decideMaintenance } from './maintenance.ts';
 export { decideNodeCommand, isNodeCommand, type NodeCommand, unsupportedCommand } from './node-commands.ts';
+export { applyNodeEvent, maintenanceReason } from './node-events.ts';
 export { type NodeFacts, type NodeState, NodeTable } from './node-table.ts';
+export { lineage, OwnerTree, Quota } from './owner-tree.ts';
 export { PendingGroup } from './pending-group.ts';
 export { PendingWalk } from './pending-walk.ts';
 export { placementPolicy } from './placement-policy.ts';
-export { decideRound, type PlacementStrategy, type Preemption, type RoundLimits } from './placement-round.ts';
-export { describeConstraint, matches, Requirement } from './requirement.ts';
+export {
+  decideRound,
+  maintenanceNoticeDefaultMs,
+  type PlacementStrategy,
+  type Preemption,
+  type RoundLimits,
+} from './placement-round.ts';
+export { Profile, Profiles } from './profile.ts';
+export { describeConstraint, matches, type NodeTraits, Requirement } from './requirement.ts';
+export { Residents } from './residents.ts';
 export { type Dimension, describeAmount, dimensions, readVector, width, writeVector } from './resource-vector.ts';
+export { Scope } from './scope.ts';
 export { type Demand, Shape, Shapes } from './shape.ts';
 export { explainUnplaceable, type Reasons, signatureOf } from './unplaceable.ts';
 export { WorkloadRecord } from './workload-record.ts';

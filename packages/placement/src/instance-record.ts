@@ -1,3 +1,4 @@
+import type { Kin } from './kin.ts';
 import type { PendingGroup } from './pending-group.ts';
 import type { Shape } from './shape.ts';
 import type { WorkloadRecord } from './workload-record.ts';
@@ -10,7 +11,7 @@ export class InstanceRecord {
   readonly id: string;
   /** Counts requests: the smaller, the longer it has been there. */
   readonly order: number;
-  readonly workload: WorkloadRecord;
+  readonly kin: Kin;
   readonly shape: Shape;
   readonly priority: number;
   readonly tier: number;
@@ -23,13 +24,23 @@ export class InstanceRecord {
   group: PendingGroup | undefined;
   /** Signature of the reasons that were last recorded for it. */
   told = '';
+  /** Its neighbours among those on its node. */
+  before: InstanceRecord | undefined;
+  after: InstanceRecord | undefined;
+  /** Of what it asked for, what it is not expected to need; 0 while nothing is known. */
+  idleCpu = 0;
+  idleMemory = 0;
 
-  constructor(id: string, order: number, workload: WorkloadRecord, shape: Shape, priority: number, tier: number) {
+  constructor(id: string, order: number, kin: Kin, shape: Shape, priority: number, tier: number) {
     this.id = id;
     this.order = order;
-    this.workload = workload;
+    this.kin = kin;
     this.shape = shape;
     this.priority = priority;
     this.tier = tier;
+  }
+
+  get workload(): WorkloadRecord {
+    return this.kin.workload;
   }
 }

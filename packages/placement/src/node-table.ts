@@ -1,15 +1,12 @@
 import type { ResourceVector } from '@cloudos/sdk';
-import type { InstanceRecord } from './instance-record.ts';
+import { CustomColumn } from './custom-column.ts';
+import { FitIndex } from './fit-index.ts';
+import { Residents } from './residents.ts';
 import { readVector, width, writeVector } from './resource-vector.ts';
+import { Scope } from './scope.ts';
 import type { Shape } from './shape.ts';
 
 export type NodeState = 'ready' | 'lost' | 'left';
-
-/** A named custom resource of one node. */
-interface CustomAmount {
-  capacity: number;
-  used: number;
-}
 
 /** What is not needed while searching. */
 export interface NodeFacts {
@@ -21,11 +18,18 @@ export interface NodeFacts {
   drained: boolean;
   attributes: Readonly<Record<string, string>>;
   runtimes: ReadonlySet<string>;
-  readonly custom: Map<string, CustomAmount>;
-  readonly instances: Set<InstanceRecord>;
+  /** By port: how many instances hold it or wait for it to become free. Mostly there are none at all. */
+  ports: Map<number, number> | undefined;
+  /** Images of which a guest was made here; the latest last. */
+  images: Set<string> | undefined;
+  readonly instances: Residents;
   /** How many of them are leaving. */
   leaving: number;
+  /** When it will be taken down and for how long (epoch and milliseconds), and whether it was cordoned for that. */
+  maintenance: { readonly from: number; readonly durationMs: number; begun: boolean } | undefined;
 }
+
+const noPorts: ReadonlyMap<number, number> = new Map();
 
 /**
  * Every node by slot, its numbers in typed arrays: what a search touches lies side by side. A slot belongs to a node
@@ -46,25 +50,45 @@ export class NodeTable {
   reserved = new Float64Array(0);
   /** What may be placed: capacity less used, less what is reserved beyond that which is leaving. */
   free = new Float64Array(0);
+  /** What of `used` is not expected to be needed: cpu and memory only. */
+  idle = new Float64Array(0);
+  /** `free` and what is idle: for those who may be put out when it is needed after all. */
+  spare = new Float64Array(0);
   /** Counts changes of the node's sums (modulo 2³²): what was worked out from them holds while it stays. */
   stamps = new Uint32Array(0);
   /** `used` by tier of the instances. */
   readonly tiers: Float64Array[];
-  /** By failure domain attribute: the number of the node's value, -1 where it has none. */
-  readonly domains: Int32Array[];
-  readonly #domainNames: readonly string[];
-  readonly #domainValues: Map<string, number>[];
+  /** The open nodes by what they have free, and by what they have to spare. */
+  readonly byFree = new FitIndex();
+  readonly bySpare = new FitIndex();
+  /** The attributes over whose values workloads are spread, by number. */
+  readonly domains: readonly Scope[];
+  readonly #scopes = new Map<string, Scope>();
+  readonly #custom = new Map<string, CustomColumn>();
   readonly #slots = new Map<string, number>();
+  readonly #lends: boolean;
 
-  constructor(tiers: number, domainNames: readonly string[]) {
+  /** @param lends whether what is idle is lent: without it `spare` is `free` */
+  constructor(tiers: number, domainNames: readonly string[], lends = false) {
     this.tiers = Array.from({ length: tiers }, () => new Float64Array(0));
-    this.domains = domainNames.map(() => new Int32Array(0));
-    this.#domainNames = domainNames;
-    this.#domainValues = domainNames.map(() => new Map());
+    this.domains = domainNames.map((name) => this.scope(name));
+    this.#lends = lends;
   }
 
   slotOf(id: string): number {
     return this.#slots.get(id) ?? -1;
+  }
+
+  /** What groups nodes by that attribute; `node` for each by itself. */
+  scope(attribute: string): Scope {
+    let scope = this.#scopes.get(attribute);
+    if (!scope) {
+      scope = new Scope(attribute);
+      this.#scopes.set(attribute, scope);
+      scope.grow(this.open.length);
+      for (let slot = 0; slot < this.count; slot++) scope.describe(slot, this.#domainOf(slot, attribute));
+    }
+    return scope;
   }
 
   /** Slot of the node, made when it is new. */
@@ -82,10 +106,13 @@ export class NodeTable {
       drained: false,
       attributes: {},
       runtimes: new Set(),
-      custom: new Map(),
-      instances: new Set(),
+      ports: undefined,
+      images: undefined,
+      instances: new Residents(),
       leaving: 0,
+      maintenance: undefined,
     });
+    for (const scope of this.#scopes.values()) scope.describe(slot, this.#domainOf(slot, scope.attribute));
     return slot;
   }
 
@@ -100,15 +127,12 @@ export class NodeTable {
     for (let at = slot * width; at < (slot + 1) * width; at++) {
       this.inverse[at] = this.capacity[at]! > 0 ? 1 / this.capacity[at]! : 0;
     }
-    for (const amount of facts.custom.values()) amount.capacity = 0;
-    for (const [name, amount] of Object.entries(capacity.custom ?? {})) this.#custom(slot, name).capacity = amount;
+    for (const column of this.#custom.values()) column.setCapacity(slot, 0);
+    for (const [name, amount] of Object.entries(capacity.custom ?? {})) this.custom(name).setCapacity(slot, amount);
     facts.runtimes = new Set(runtimes);
     if (attributes) {
       facts.attributes = attributes;
-      this.domains.forEach((numbers, domain) => {
-        const value = attributes[this.#domainNames[domain]!];
-        numbers[slot] = value === undefined ? -1 : numbered(this.#domainValues[domain]!, value);
-      });
+      for (const scope of this.#scopes.values()) scope.describe(slot, this.#domainOf(slot, scope.attribute));
     }
     this.refresh(slot);
   }
@@ -121,27 +145,36 @@ export class NodeTable {
   }
 
   capacityOf(slot: number): ResourceVector {
-    const { custom } = this.facts[slot]!;
-    const amounts = [...custom]
-      .filter(([, { capacity }]) => capacity > 0)
-      .map(([name, { capacity }]) => [name, capacity]);
+    const amounts = [...this.#custom]
+      .map(([name, column]) => [name, column.capacityOf(slot)] as const)
+      .filter(([, capacity]) => capacity > 0);
     return {
       ...readVector(this.capacity, slot * width),
       ...(amounts.length > 0 ? { custom: Object.fromEntries(amounts) } : {}),
     };
   }
 
-  /** Whether the node is open, meets the requirement and has free what is asked for (of what is not, it may lack). */
-  fits(slot: number, shape: Shape): boolean {
+  /**
+   * Whether the node is open, meets the requirement and has free what is asked for (of what is not, it may lack).
+   * @param free what counts as free: `free`, or `spare`
+   */
+  fits(slot: number, shape: Shape, free: Float64Array = this.free): boolean {
     const at = slot * width;
     return (
       this.open[slot] === 1 &&
-      (this.free[at]! >= shape.cpu || shape.cpu === 0) &&
-      (this.free[at + 1]! >= shape.memory || shape.memory === 0) &&
-      (this.free[at + 2]! >= shape.disk || shape.disk === 0) &&
-      (this.free[at + 3]! >= shape.pids || shape.pids === 0) &&
-      this.meets(slot, shape) &&
-      (shape.custom.length === 0 || shape.custom.every(([name, amount]) => this.customFree(slot, name) >= amount))
+      (free[at]! >= shape.cpu || shape.cpu === 0) &&
+      (free[at + 1]! >= shape.memory || shape.memory === 0) &&
+      (free[at + 2]! >= shape.disk || shape.disk === 0) &&
+      (free[at + 3]! >= shape.pids || shape.pids === 0) &&
+      shape.requirement.metBy(slot) &&
+      (shape.plain || this.#fitsRest(slot, shape))
+    );
+  }
+
+  #fitsRest(slot: number, shape: Shape): boolean {
+    return (
+      shape.custom.every(([name, amount]) => this.custom(name).freeOf(slot) >= amount) &&
+      this.heldPorts(slot, shape).length === 0
     );
   }
 
@@ -155,63 +188,103 @@ export class NodeTable {
     return (
       this.open[slot] === 1 &&
       this.meets(slot, shape) &&
-      shape.custom.every(([name, amount]) => this.customFree(slot, name) >= amount)
+      shape.custom.every(([name, amount]) => this.custom(name).leftOf(slot) >= amount) &&
+      shape.hostPorts.every((port) => (this.facts[slot]!.ports?.get(port) ?? 0) <= 1)
     );
   }
 
   meets(slot: number, shape: Shape): boolean {
-    return shape.requirement.metBy(slot, (at) => this.facts[at]!);
+    return shape.requirement.metBy(slot);
   }
 
-  customFree(slot: number, name: string): number {
-    const amount = this.facts[slot]!.custom.get(name);
-    return amount ? amount.capacity - amount.used : 0;
+  /** Which of the ports that the shape asks for are taken on the node. */
+  heldPorts(slot: number, shape: Shape): readonly number[] {
+    if (shape.hostPorts.length === 0) return shape.hostPorts;
+    const held = this.facts[slot]!.ports ?? noPorts;
+    return shape.hostPorts.filter((port) => held.has(port));
+  }
+
+  /** How much of each node of a named custom resource. */
+  custom(name: string): CustomColumn {
+    let column = this.#custom.get(name);
+    if (!column) {
+      column = new CustomColumn(this.open.length);
+      this.#custom.set(name, column);
+    }
+    return column;
   }
 
   /** Takes the request of an instance from the node. */
   take(slot: number, shape: Shape, tier: number): void {
-    add(this.used, slot, shape, 1);
-    add(this.tiers[tier]!, slot, shape, 1);
-    for (const [name, amount] of shape.custom) this.#custom(slot, name).used += amount;
-    this.#sum(slot);
+    this.#use(slot, shape, tier, 1);
   }
 
   /** Gives it back. */
   give(slot: number, shape: Shape, tier: number): void {
-    add(this.used, slot, shape, -1);
-    add(this.tiers[tier]!, slot, shape, -1);
-    for (const [name, amount] of shape.custom) this.#custom(slot, name).used -= amount;
-    this.#sum(slot);
+    this.#use(slot, shape, tier, -1);
   }
 
   /** @param by 1: the instance is leaving; -1: it is gone, or stays */
   leave(slot: number, shape: Shape, by: 1 | -1): void {
     add(this.leaving, slot, shape, by);
+    for (const [name, amount] of shape.custom) this.custom(name).leave(slot, by * amount);
     this.#sum(slot);
   }
 
   /** @param by 1: keep that much for an instance; -1: not any more */
   reserve(slot: number, shape: Shape, by: 1 | -1): void {
     add(this.reserved, slot, shape, by);
+    for (const [name, amount] of shape.custom) this.custom(name).reserve(slot, by * amount);
+    if (shape.hostPorts.length > 0) this.#holdPorts(slot, shape, by);
     this.#sum(slot);
   }
 
-  #sum(slot: number): void {
-    for (let at = slot * width, end = at + width; at < end; at++) {
-      const kept = Math.max(0, this.reserved[at]! - this.leaving[at]!);
-      this.free[at] = this.capacity[at]! - this.used[at]! - kept;
-    }
-    this.stamps[slot] = this.stamps[slot]! + 1;
+  /** That much more of what is used is idle (less, where it is negative). */
+  lend(slot: number, cpuMillis: number, memoryBytes: number): void {
+    this.idle[slot * width] = this.idle[slot * width]! + cpuMillis;
+    this.idle[slot * width + 1] = this.idle[slot * width + 1]! + memoryBytes;
+    this.#sum(slot);
   }
 
-  #custom(slot: number, name: string): CustomAmount {
-    const { custom } = this.facts[slot]!;
-    let amount = custom.get(name);
-    if (!amount) {
-      amount = { capacity: 0, used: 0 };
-      custom.set(name, amount);
+  #use(slot: number, shape: Shape, tier: number, by: 1 | -1): void {
+    add(this.used, slot, shape, by);
+    add(this.tiers[tier]!, slot, shape, by);
+    if (!shape.plain) {
+      for (const [name, amount] of shape.custom) this.custom(name).use(slot, by * amount);
+      this.#holdPorts(slot, shape, by);
     }
-    return amount;
+    this.#sum(slot);
+  }
+
+  #holdPorts(slot: number, shape: Shape, by: 1 | -1): void {
+    const facts = this.facts[slot]!;
+    for (const port of shape.hostPorts) {
+      facts.ports ??= new Map();
+      const held = (facts.ports.get(port) ?? 0) + by;
+      if (held > 0) facts.ports.set(port, held);
+      else facts.ports.delete(port);
+    }
+    if (facts.ports?.size === 0) facts.ports = undefined;
+  }
+
+  #sum(slot: number): void {
+    const at = slot * width;
+    const { capacity, used, reserved, leaving, free } = this;
+    for (let index = at; index < at + width; index++) {
+      free[index] = capacity[index]! - used[index]! - Math.max(0, reserved[index]! - leaving[index]!);
+    }
+    this.stamps[slot] = this.stamps[slot]! + 1;
+    const open = this.open[slot] === 1;
+    this.byFree.put(slot, open, free[at]!, free[at + 1]!);
+    if (!this.#lends) return;
+    for (let index = at; index < at + width; index++) this.spare[index] = free[index]! + this.idle[index]!;
+    this.bySpare.put(slot, open, this.spare[at]!, this.spare[at + 1]!);
+  }
+
+  #domainOf(slot: number, attribute: string): string | undefined {
+    const { id, attributes } = this.facts[slot]!;
+    if (attribute === 'node') return id;
+    return Object.hasOwn(attributes, attribute) ? attributes[attribute] : undefined;
   }
 
   #grow(): void {
@@ -219,15 +292,17 @@ export class NodeTable {
     const length = Math.max(64, 2 * this.count);
     this.open = larger(this.open, new Uint8Array(length));
     this.stamps = larger(this.stamps, new Uint32Array(length));
-    for (const name of ['capacity', 'inverse', 'used', 'leaving', 'reserved', 'free'] as const) {
+    for (const name of ['capacity', 'inverse', 'used', 'leaving', 'reserved', 'free', 'idle'] as const) {
       this[name] = larger(this[name], new Float64Array(length * width));
     }
+    this.spare = this.#lends ? larger(this.spare, new Float64Array(length * width)) : this.free;
     for (let tier = 0; tier < this.tiers.length; tier++) {
       this.tiers[tier] = larger(this.tiers[tier]!, new Float64Array(length * width));
     }
-    for (let domain = 0; domain < this.domains.length; domain++) {
-      this.domains[domain] = larger(this.domains[domain]!, new Int32Array(length).fill(-1));
-    }
+    for (const scope of this.#scopes.values()) scope.grow(length);
+    for (const column of this.#custom.values()) column.grow(length);
+    this.byFree.grow(length);
+    if (this.#lends) this.bySpare.grow(length);
   }
 }
 
@@ -239,16 +314,7 @@ function add(sums: Float64Array, slot: number, shape: Shape, by: number): void {
   sums[at + 3] = sums[at + 3]! + by * shape.pids;
 }
 
-function larger<T extends Uint8Array | Uint32Array | Float64Array | Int32Array>(from: T, to: T): T {
+function larger<T extends Uint8Array | Uint32Array | Float64Array>(from: T, to: T): T {
   to.set(from);
   return to;
-}
-
-function numbered(values: Map<string, number>, value: string): number {
-  let number = values.get(value);
-  if (number === undefined) {
-    number = values.size;
-    values.set(value, number);
-  }
-  return number;
 }

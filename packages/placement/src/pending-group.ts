@@ -1,4 +1,5 @@
 import type { InstanceRecord } from './instance-record.ts';
+import type { Profile } from './profile.ts';
 import type { Shape } from './shape.ts';
 
 /** Entries at the front that may be dead before the list is cut. */
@@ -9,6 +10,7 @@ export class PendingGroup {
   readonly key: string;
   readonly shape: Shape;
   readonly priority: number;
+  readonly profile: Profile;
   /** In order of request. Entries that do not wait any more stay until they reach the front. */
   readonly items: InstanceRecord[] = [];
   /** Index of the first entry that waits. */
@@ -21,10 +23,11 @@ export class PendingGroup {
   /** Every waiting entry before this index was told that signature. */
   toldUntil = 0;
 
-  constructor(key: string, shape: Shape, priority: number) {
+  constructor(key: string, shape: Shape, priority: number, profile: Profile) {
     this.key = key;
     this.shape = shape;
     this.priority = priority;
+    this.profile = profile;
   }
 
   waits(at: number): boolean {

@@ -7,7 +7,7 @@ import { decideRound, type PlacementStrategy, type RoundLimits } from './placeme
 /** A resource manager from a way to choose: bookkeeping, queues, reasons and node commands are the same for all. */
 export function placementPolicy(
   options: ClusterOptions & RoundLimits & { readonly name: string },
-  makeStrategy: (cluster: Cluster) => PlacementStrategy,
+  makeStrategy: (cluster: Cluster, now: number) => PlacementStrategy,
 ): Policy<Cluster, ResourcesCommand> {
   return {
     initial: () => new Cluster(options),

@@ -1,15 +1,19 @@
 import { type Decision, event, type NewEvent } from '@cloudos/sdk';
 import type { Cluster } from './cluster.ts';
 import type { InstanceRecord } from './instance-record.ts';
+import { decideMaintenance } from './maintenance.ts';
 import type { PendingGroup } from './pending-group.ts';
 import { PendingWalk } from './pending-walk.ts';
+import { width } from './resource-vector.ts';
 import type { Shape } from './shape.ts';
-import { explainUnplaceable, signatureOf } from './unplaceable.ts';
+import { explainUnplaceable, type Reasons, signatureOf } from './unplaceable.ts';
 
 /** How one resource manager chooses. Made anew for each round; must not change the cluster. */
 export interface PlacementStrategy {
   /** Slot of the node for the instance, -1 when none can take it. */
   choose(record: InstanceRecord): number;
+  /** What keeps the instance from being considered at all, in words. Undefined: nothing. */
+  hold?(record: InstanceRecord): { readonly constraint: string; readonly message: string } | undefined;
   /**
    * Where others could make room. No victims: waiting for those who leave already will do. Undefined: nowhere.
    * @param spared those who must not be chosen: they lose their places already
@@ -27,28 +31,44 @@ export interface RoundLimits {
   readonly eventsMax: number;
   /** Grace for instances whose workload was never declared. */
   readonly graceMs: number;
+  /** How long before its maintenance a node is drained. */
+  readonly maintenanceNoticeMs?: number | undefined;
 }
 
+/** Notice before a maintenance, where the policy has no setting for it. */
+export const maintenanceNoticeDefaultMs = 300_000;
+
 /**
- * One `react`: moves instances off draining nodes, serves those for whom others were preempted, then everyone who
+ * One `react`: begins and ends maintenance that is due, moves instances off draining nodes, puts out those who have
+ * borrowed what is needed after all, serves those for whom others were preempted, then everyone who
  * waits, by priority and first come first within it. Decisions are tried out on the cluster, so that each sees those
  * before it, and taken back at the end: the cluster is left as it was.
  */
 export function decideRound(
   cluster: Cluster,
-  makeStrategy: (cluster: Cluster) => PlacementStrategy,
+  makeStrategy: (cluster: Cluster, now: number) => PlacementStrategy,
   limits: RoundLimits,
   now: number,
 ): Decision {
-  if (cluster.groups.size === 0 && cluster.nominees.size === 0 && cluster.draining.size === 0) return { events: [] };
-  const round = new Round(cluster, makeStrategy(cluster), limits);
+  const { events, wakeAt } = decideMaintenance(cluster, limits.maintenanceNoticeMs ?? maintenanceNoticeDefaultMs, now);
+  // what they change is taken in before anything else is decided
+  if (events.length > 0) return { events, wakeAt: now };
+  const waking = wakeAt === undefined ? {} : { wakeAt };
+  if (nothingToDo(cluster)) return { events: [], ...waking };
+  const round = new Round(cluster, makeStrategy(cluster, now), limits);
   try {
     round.run();
   } finally {
     round.takeBack();
   }
-  return round.exhausted ? { events: round.events, wakeAt: now } : { events: round.events };
+  return round.exhausted ? { events: round.events, wakeAt: now } : { events: round.events, ...waking };
 }
+
+function nothingToDo({ groups, nominees, draining, overdrawn }: Cluster): boolean {
+  return groups.size === 0 && nominees.size === 0 && draining.size === 0 && overdrawn.size === 0;
+}
+
+type Held = NonNullable<ReturnType<NonNullable<PlacementStrategy['hold']>>>;
 
 class Round {
   readonly events: NewEvent[] = [];
@@ -60,6 +80,7 @@ class Round {
   readonly #slots: number[] = [];
   readonly #reserved: { slot: number; shape: Shape; by: 1 | -1 }[] = [];
   readonly #victims = new Set<InstanceRecord>();
+  readonly #reasons = new Map<Shape, Reasons>();
 
   constructor(cluster: Cluster, strategy: PlacementStrategy, limits: RoundLimits) {
     this.#cluster = cluster;
@@ -69,6 +90,7 @@ class Round {
 
   run(): void {
     this.#drain();
+    this.#callIn();
     this.#serveNominees();
     this.#serveGroups();
   }
@@ -77,8 +99,7 @@ class Round {
     const { nodes } = this.#cluster;
     for (let at = this.#placed.length - 1; at >= 0; at--) {
       const record = this.#placed[at]!;
-      nodes.give(this.#slots[at]!, record.shape, record.tier);
-      record.workload.count(this.#slots[at]!, nodes.domains, -1);
+      this.#cluster.vacate(record, this.#slots[at]!);
     }
     for (const { slot, shape, by } of this.#reserved) nodes.reserve(slot, shape, by === 1 ? -1 : 1);
     for (const victim of this.#victims) nodes.leave(victim.slot, victim.shape, -1);
@@ -98,6 +119,25 @@ class Round {
       for (const record of leaving) {
         if (this.#full) return;
         this.#evict(record, 'drain');
+      }
+    }
+  }
+
+  /** Where more is needed than there is, those who have borrowed leave: the least important, youngest first. */
+  #callIn(): void {
+    const { nodes, overdrawn } = this.#cluster;
+    for (const slot of [...overdrawn].sort((one, other) => one - other)) {
+      const at = slot * width;
+      const short = [0, 1].map((index) => -nodes.spare[at + index]! - nodes.leaving[at + index]!);
+      const borrowers = [...nodes.facts[slot]!.instances]
+        .filter(({ phase, tier }) => phase === 'placed' && tier === 0)
+        .sort((one, other) => one.priority - other.priority || other.order - one.order);
+      for (const record of borrowers) {
+        if (short[0]! <= 0 && short[1]! <= 0) break;
+        if (this.#full) return;
+        this.#evict(record, 'the resources that it has borrowed are needed');
+        short[0] = short[0]! - (record.shape.cpu - record.idleCpu);
+        short[1] = short[1]! - (record.shape.memory - record.idleMemory);
       }
     }
   }
@@ -123,12 +163,13 @@ class Round {
     }
     for (let record = walk.current(); record; record = walk.current()) {
       if (this.#full) return;
-      if (this.#serve(record)) {
+      const held = this.#strategy.hold?.(record);
+      if (!held && this.#serve(record)) {
         walk.advance();
         continue;
       }
       const { group, at } = walk.drop();
-      this.#explain(group, at);
+      this.#explain(group, at, record, held);
     }
   }
 
@@ -154,8 +195,7 @@ class Round {
 
   #place(record: InstanceRecord, slot: number): void {
     const { nodes } = this.#cluster;
-    nodes.take(slot, record.shape, record.tier);
-    record.workload.count(slot, nodes.domains, 1);
+    this.#cluster.occupy(record, slot);
     this.#placed.push(record);
     this.#slots.push(slot);
     this.events.push({ type: 'InstancePlaced', data: { instance: record.id, node: nodes.facts[slot]!.id } });
@@ -185,9 +225,9 @@ class Round {
    * Records why the group's instances wait, for those that were not told so yet. The reasons are looked into again when
    * somebody was not told or nodes have changed since: this follows from the log, not from when it was called.
    */
-  #explain(group: PendingGroup, from: number): void {
-    if (group.toldAll(group.signature) && this.#cluster.nodesChangedAt <= group.toldAt) return;
-    const reasons = explainUnplaceable(this.#cluster, group.shape);
+  #explain(group: PendingGroup, from: number, first: InstanceRecord, held: Held | undefined): void {
+    if (group.toldAll(group.signature) && this.#cluster.factsChangedAt <= group.toldAt) return;
+    const reasons = held ? this.#heldBack(held) : this.#reasonsFor(first);
     const signature = signatureOf(reasons);
     if (group.toldAll(signature)) return;
     const start = signature === group.signature ? Math.max(from, group.toldUntil) : from;
@@ -199,7 +239,20 @@ class Round {
     }
   }
 
-  #tell(record: InstanceRecord, reasons: ReturnType<typeof explainUnplaceable>): void {
+  #heldBack({ constraint, message }: Held): Reasons {
+    const nodes = this.#cluster.nodes.facts.filter(({ state }) => state !== 'left').length;
+    return [{ constraint, nodes, message }];
+  }
+
+  /** Without rules about company the reasons are those of the shape: found once a round. */
+  #reasonsFor(record: InstanceRecord): Reasons {
+    if (this.#cluster.company.binds(record.kin)) return explainUnplaceable(this.#cluster, record);
+    const reasons = this.#reasons.get(record.shape) ?? explainUnplaceable(this.#cluster, record);
+    this.#reasons.set(record.shape, reasons);
+    return reasons;
+  }
+
+  #tell(record: InstanceRecord, reasons: Reasons): void {
     this.events.push(event('InstanceUnplaceable', { instance: record.id, reasons }));
   }
 }

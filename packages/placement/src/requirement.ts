@@ -1,4 +1,6 @@
 import type { Constraint } from '@cloudos/sdk';
+import type { DomainCount } from './domain-count.ts';
+import type { Scope } from './scope.ts';
 
 /** Whether attributes of a node meet one constraint. An absent attribute meets only `not-in` and `not-exists`. */
 export function matches(constraint: Constraint, attributes: Readonly<Record<string, string>>): boolean {
@@ -24,6 +26,13 @@ export function describeConstraint({ attribute, operator, values }: Constraint):
   return values.length > 0 ? `${attribute} ${operator} (${values.join(', ')})` : `${attribute} ${operator}`;
 }
 
+/** What of a node a requirement is about. */
+export interface NodeTraits {
+  readonly state: 'ready' | 'lost' | 'left';
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly runtimes: ReadonlySet<string>;
+}
+
 /**
  * What an instance asks of a node besides resources. Shared by all instances that ask the same, so that a node is
  * matched once for all of them.
@@ -34,37 +43,71 @@ export class Requirement {
   readonly constraints: readonly Constraint[];
   /** How many shapes have it. */
   holders = 0;
-  /** By slot of the node: 0 not matched yet, 1 met, 2 not met. */
-  #met = new Uint8Array(0);
+  /** The slots of the nodes that meet it, as bits, and how many they are. */
+  bits = new Uint32Array(0);
+  count = 0;
+  /** By scope: how many nodes of each domain meet it and are there. */
+  readonly #domains = new Map<Scope, number[]>();
+  readonly #fewest = new Map<DomainCount, { readonly version: number; readonly value: number }>();
+  readonly #nodes: readonly NodeTraits[];
 
-  constructor(key: string, runtime: string | undefined, constraints: readonly Constraint[]) {
+  constructor(key: string, runtime: string | undefined, constraints: readonly Constraint[], nodes: NodeTraits[]) {
     this.key = key;
     this.runtime = runtime;
     this.constraints = constraints;
+    this.#nodes = nodes;
+    for (let slot = 0; slot < nodes.length; slot++) this.review(slot);
   }
 
-  /** @param node reads the facts of that slot; asked only when the slot was not matched since {@link forget} */
-  metBy(
-    slot: number,
-    node: (slot: number) => { attributes: Readonly<Record<string, string>>; runtimes: ReadonlySet<string> },
-  ): boolean {
-    if (slot >= this.#met.length) {
-      const larger = new Uint8Array(Math.max(64, 2 * (slot + 1)));
-      larger.set(this.#met);
-      this.#met = larger;
-    }
-    if (this.#met[slot] === 0) {
-      const { attributes, runtimes } = node(slot);
-      const met =
-        (this.runtime === undefined ? runtimes.size > 0 : runtimes.has(this.runtime)) &&
-        this.constraints.every((constraint) => matches(constraint, attributes));
-      this.#met[slot] = met ? 1 : 2;
-    }
-    return this.#met[slot] === 1;
+  metBy(slot: number): boolean {
+    return (this.bits[slot >>> 5]! & (1 << (slot & 31))) !== 0;
   }
 
-  /** The facts of that node are different. */
-  forget(slot: number): void {
-    if (slot < this.#met.length) this.#met[slot] = 0;
+  /** The facts of that node may be different. */
+  review(slot: number): void {
+    if (slot >>> 5 >= this.bits.length) {
+      const larger = new Uint32Array(Math.max(64, 2 * ((slot >>> 5) + 1)));
+      larger.set(this.bits);
+      this.bits = larger;
+    }
+    this.#domains.clear();
+    this.#fewest.clear();
+    const { attributes, runtimes } = this.#nodes[slot]!;
+    const met =
+      (this.runtime === undefined ? runtimes.size > 0 : runtimes.has(this.runtime)) &&
+      this.constraints.every((constraint) => matches(constraint, attributes));
+    if (met === this.metBy(slot)) return;
+    this.bits[slot >>> 5]! ^= 1 << (slot & 31);
+    this.count += met ? 1 : -1;
+  }
+
+  /** The smallest number of those who stay, over the domains in which a node is there that meets the requirement. */
+  fewest(count: DomainCount): number {
+    const known = this.#fewest.get(count);
+    if (known?.version === count.version) return known.value;
+    let fewest = Number.POSITIVE_INFINITY;
+    this.#nodesByDomain(count.scope).forEach((nodes, value) => {
+      if (nodes > 0) fewest = Math.min(fewest, count.staying(value));
+    });
+    const value = fewest === Number.POSITIVE_INFINITY ? 0 : fewest;
+    if (this.#fewest.size > domainCountsMax) this.#fewest.clear();
+    this.#fewest.set(count, { version: count.version, value });
+    return value;
+  }
+
+  #nodesByDomain(scope: Scope): number[] {
+    let nodes = this.#domains.get(scope);
+    if (!nodes) {
+      nodes = Array.from({ length: scope.size }, () => 0);
+      for (const [slot, { state }] of this.#nodes.entries()) {
+        const value = scope.values[slot]!;
+        if (value >= 0 && state === 'ready' && this.metBy(slot)) nodes[value]!++;
+      }
+      this.#domains.set(scope, nodes);
+    }
+    return nodes;
   }
 }
+
+/** Numbers whose minimum one requirement remembers. */
+const domainCountsMax = 1_024;

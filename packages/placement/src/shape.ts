@@ -1,5 +1,5 @@
 import type { Constraint, ResourceVector } from '@cloudos/sdk';
-import { Requirement } from './requirement.ts';
+import { type NodeTraits, Requirement } from './requirement.ts';
 
 /** What decides where an instance can go. */
 export interface Demand {
@@ -8,6 +8,7 @@ export interface Demand {
   readonly constraints?: readonly Constraint[] | undefined;
   /** The only node that will do. */
   readonly node?: string | undefined;
+  readonly hostPorts?: readonly number[] | undefined;
 }
 
 /**
@@ -24,6 +25,9 @@ export class Shape {
   readonly disk: number;
   readonly pids: number;
   readonly custom: readonly (readonly [name: string, amount: number])[];
+  readonly hostPorts: readonly number[];
+  /** Neither custom resources nor ports of the node. */
+  readonly plain: boolean;
   /** How many instances have it. */
   holders = 0;
 
@@ -39,6 +43,8 @@ export class Shape {
     this.custom = Object.entries(custom ?? {})
       .filter(([, amount]) => amount > 0)
       .map(([name, amount]) => [name, Math.ceil(amount)] as const);
+    this.hostPorts = demand.hostPorts ?? [];
+    this.plain = this.custom.length === 0 && this.hostPorts.length === 0;
   }
 
   /** How much of one of the {@link dimensions}, by index. */
@@ -47,14 +53,15 @@ export class Shape {
   }
 
   /** The usual case, told without making a key: the same plain amounts, runtime and node, nothing else. */
-  isPlain({ requests, runtime, constraints, node }: Demand): boolean {
+  isPlain({ requests, runtime, constraints, node, hostPorts }: Demand): boolean {
     return (
       requests.cpuMillis === this.cpu &&
       requests.memoryBytes === this.memory &&
       requests.diskBytes === this.disk &&
       requests.pids === this.pids &&
       requests.custom === undefined &&
-      this.custom.length === 0 &&
+      this.plain &&
+      (hostPorts === undefined || hostPorts.length === 0) &&
       runtime === this.demand.runtime &&
       node === this.demand.node &&
       (constraints === undefined || constraints.length === 0) &&
@@ -67,6 +74,12 @@ export class Shape {
 export class Shapes {
   readonly #shapes = new Map<string, Shape>();
   readonly #requirements = new Map<string, Requirement>();
+  readonly #nodes: NodeTraits[];
+
+  /** @param nodes what requirements are matched against, by slot */
+  constructor(nodes: NodeTraits[]) {
+    this.#nodes = nodes;
+  }
 
   /** The shape of that demand, held once more: give it back with {@link release}. */
   hold(demand: Demand, likely?: Shape): Shape {
@@ -81,22 +94,31 @@ export class Shapes {
     if (--shape.requirement.holders === 0) this.#requirements.delete(shape.requirement.key);
   }
 
-  /** The facts of that node are different. */
-  forgetNode(slot: number): void {
-    for (const requirement of this.#requirements.values()) requirement.forget(slot);
+  /** The facts of that node may be different. */
+  reviewNode(slot: number): void {
+    for (const requirement of this.#requirements.values()) requirement.review(slot);
   }
 
   #find(demand: Demand): Shape {
-    const { requests, runtime, constraints = [], node } = demand;
+    const { requests, runtime, constraints = [], node, hostPorts = [] } = demand;
     const requirementKey = JSON.stringify([runtime ?? null, constraints]);
     const custom = Object.entries(requests.custom ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
     const { cpuMillis, memoryBytes, diskBytes, pids } = requests;
-    const key = JSON.stringify([cpuMillis, memoryBytes, diskBytes, pids, custom, node ?? null, requirementKey]);
+    const key = JSON.stringify([
+      cpuMillis,
+      memoryBytes,
+      diskBytes,
+      pids,
+      custom,
+      node ?? null,
+      hostPorts,
+      requirementKey,
+    ]);
     let shape = this.#shapes.get(key);
     if (shape) return shape;
     let requirement = this.#requirements.get(requirementKey);
     if (!requirement) {
-      requirement = new Requirement(requirementKey, runtime, constraints);
+      requirement = new Requirement(requirementKey, runtime, constraints, this.#nodes);
       this.#requirements.set(requirementKey, requirement);
     }
     requirement.holders++;

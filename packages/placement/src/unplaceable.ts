@@ -1,5 +1,7 @@
 import type { EventData } from '@cloudos/sdk';
 import type { Cluster } from './cluster.ts';
+import { describeRule, meets } from './company.ts';
+import type { InstanceRecord } from './instance-record.ts';
 import { describeConstraint, matches } from './requirement.ts';
 import { describeAmount, dimensions, width } from './resource-vector.ts';
 import type { Shape } from './shape.ts';
@@ -12,10 +14,11 @@ export function signatureOf(reasons: Reasons): string {
 }
 
 /**
- * Why no node can take that shape now: per constraint how many nodes it rules out, in words. A node counts for every
+ * Why no node can take the instance now: per constraint how many nodes it rules out, in words. A node counts for every
  * constraint that it fails; lost nodes count as lost only, nodes that left not at all.
  */
-export function explainUnplaceable(cluster: Cluster, shape: Shape): Reasons {
+export function explainUnplaceable(cluster: Cluster, record: InstanceRecord): Reasons {
+  const { shape } = record;
   const tally = new Tally();
   let nodes = 0;
   for (const [slot, facts] of cluster.nodes.facts.entries()) {
@@ -26,6 +29,7 @@ export function explainUnplaceable(cluster: Cluster, shape: Shape): Reasons {
       continue;
     }
     weigh(cluster, shape, slot, tally);
+    weighCompany(cluster, record, slot, tally);
   }
   const { node } = shape.demand;
   if (node !== undefined && !known(cluster, node)) {
@@ -60,8 +64,24 @@ function weigh(cluster: Cluster, shape: Shape, slot: number, tally: Tally): void
     if (wanted > 0 && free < wanted) tally.short(name, wanted, free, facts.id);
   }
   for (const [name, wanted] of shape.custom) {
-    const free = cluster.nodes.customFree(slot, name);
+    const free = cluster.nodes.custom(name).freeOf(slot);
     if (free < wanted) tally.short(name, wanted, free, facts.id);
+  }
+  const held = cluster.nodes.heldPorts(slot, shape);
+  if (held.length > 0) tally.add('ports', `have port ${shape.hostPorts.join(' or ')} taken`);
+}
+
+function weighCompany(cluster: Cluster, { kin, shape }: InstanceRecord, slot: number, tally: Tally): void {
+  if (!cluster.company.binds(kin)) return;
+  for (const bound of kin.rules) {
+    if (!bound.rule.required || meets(bound, shape.requirement, slot)) continue;
+    tally.add(`company per ${bound.rule.scope}`, `do not meet the rule: ${describeRule(bound.rule)}`);
+  }
+  for (const count of cluster.company.shunnersOf(kin)) {
+    const value = count.scope.values[slot]!;
+    if (value < 0 || count.present(value) === 0) continue;
+    const text = `have somebody near who keeps away from ${count.tags.join(' and ')}`;
+    tally.add(`company per ${count.scope.attribute}`, text);
   }
 }
 

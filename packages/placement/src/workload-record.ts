@@ -1,3 +1,5 @@
+import type { Kin } from './kin.ts';
+import type { Scope } from './scope.ts';
 import type { Shape } from './shape.ts';
 
 /** What a resource manager keeps of a workload: how its instances are spread, and how long they take to stop. */
@@ -10,6 +12,9 @@ export class WorkloadRecord {
   graceMs: number | undefined;
   /** Shape of the last instance: the next one likely has the same. */
   lastShape: Shape | undefined;
+  /** The same of its kin; most workloads have one. */
+  lastKin: Kin | undefined;
+  readonly kins = new Map<string, Kin>();
   /** Instances placed and not leaving. */
   placed = 0;
   /** The same by slot of the node. */
@@ -21,14 +26,14 @@ export class WorkloadRecord {
     this.name = name;
   }
 
-  /** @param by 1 or -1 @param domains the numbered values of the node, -1 where it has none */
-  count(slot: number, domains: readonly Int32Array[], by: number): void {
+  /** @param by 1 or -1 */
+  count(slot: number, domains: readonly Scope[], by: number): void {
     this.placed += by;
     const onNode = (this.onNode.get(slot) ?? 0) + by;
     if (onNode > 0) this.onNode.set(slot, onNode);
     else this.onNode.delete(slot);
     for (let domain = 0; domain < domains.length; domain++) {
-      const value = domains[domain]![slot]!;
+      const value = domains[domain]!.values[slot]!;
       if (value < 0) continue;
       let counts = this.inDomain[domain];
       if (!counts) {

@@ -9,6 +9,9 @@ export const bands = [
   { name: 'monitoring', from: 900 },
 ] as const;
 
+/** Index of the first band that counts as production. */
+export const productionBand = 2;
+
 /** Index of the band that a priority falls into. */
 export function bandOf(priority: number): number {
   let band = 0;

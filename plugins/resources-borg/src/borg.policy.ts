@@ -42,9 +42,9 @@ export function borgPolicy(options: BorgOptions): Policy<Cluster, ResourcesComma
 class BorgRound implements PlacementStrategy {
   readonly #cluster: Cluster;
   readonly #options: BorgOptions;
-  readonly #windows = new Map<Shape, CandidateWindow>();
+  readonly #windows = bands.map(() => new Map<Shape, CandidateWindow>());
   readonly #seed: number;
-  #last: { shape: Shape; window: CandidateWindow } | undefined;
+  #last: { shape: Shape; tier: number; window: CandidateWindow } | undefined;
 
   constructor(cluster: Cluster, options: BorgOptions) {
     this.#cluster = cluster;
@@ -57,10 +57,12 @@ class BorgRound implements PlacementStrategy {
     const { nodes } = this.#cluster;
     if (shape.demand.node !== undefined) {
       const slot = nodes.slotOf(shape.demand.node);
-      return slot >= 0 && nodes.fits(slot, shape) ? slot : -1;
+      return slot >= 0 && this.#fits(slot, record) ? slot : -1;
     }
-    if (this.#last?.shape !== shape) this.#last = { shape, window: this.#window(shape) };
-    return this.#last.window.best(record.workload);
+    if (this.#last?.shape !== shape || this.#last.tier !== record.tier) {
+      this.#last = { shape, tier: record.tier, window: this.#window(record) };
+    }
+    return this.#last.window.best(record);
   }
 
   preempt(record: InstanceRecord, spared: ReadonlySet<InstanceRecord>): Preemption | undefined {
@@ -69,12 +71,19 @@ class BorgRound implements PlacementStrategy {
     return findPreemption(this.#cluster, record, spared, this.#seed % nodes.count);
   }
 
-  #window(shape: Shape): CandidateWindow {
-    let window = this.#windows.get(shape);
+  #fits(slot: number, record: InstanceRecord): boolean {
+    const { nodes, options } = this.#cluster;
+    const free = record.tier === 0 && options.lending ? nodes.spare : nodes.free;
+    return nodes.fits(slot, record.shape, free) && this.#cluster.companyAllows(record, slot);
+  }
+
+  #window(record: InstanceRecord): CandidateWindow {
+    const windows = this.#windows[record.tier]!;
+    let window = windows.get(record.shape);
     if (!window) {
-      const seed = scatter(this.#seed + this.#windows.size);
-      window = new CandidateWindow(this.#cluster.nodes, shape, this.#options.candidates, seed);
-      this.#windows.set(shape, window);
+      const seed = scatter(this.#seed + windows.size);
+      window = new CandidateWindow(this.#cluster, record, this.#options.candidates, seed);
+      windows.set(record.shape, window);
     }
     return window;
   }

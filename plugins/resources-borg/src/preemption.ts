@@ -20,7 +20,7 @@ export function couldMakeRoom(nodes: NodeTable, slot: number, shape: Shape, band
     for (let tier = band; tier < nodes.tiers.length; tier++) kept += nodes.tiers[tier]![at + dimension]!;
     if (kept > nodes.capacity[at + dimension]!) return false;
   }
-  return shape.custom.every(([name, amount]) => (nodes.facts[slot]!.custom.get(name)?.capacity ?? 0) >= amount);
+  return shape.custom.every(([name, amount]) => nodes.custom(name).capacityOf(slot) >= amount);
 }
 
 /**
@@ -95,11 +95,8 @@ function missingOn(nodes: NodeTable, slot: number, shape: Shape): number[] {
     missing.push(wanted === 0 ? Number.NEGATIVE_INFINITY : wanted + used - nodes.capacity[at + dimension]!);
   }
   for (const [name, amount] of shape.custom) {
-    let leaving = 0;
-    for (const other of nodes.facts[slot]!.instances) {
-      if (other.phase === 'leaving') leaving += other.shape.custom.find(([own]) => own === name)?.[1] ?? 0;
-    }
-    missing.push(amount - nodes.customFree(slot, name) - leaving);
+    const column = nodes.custom(name);
+    missing.push(amount + column.reservedOf(slot) - column.leftOf(slot) - column.leavingOf(slot));
   }
   return missing;
 }

@@ -24,8 +24,7 @@ export function chooseReserved(state: YarnState, record: InstanceRecord, partiti
   let bestMissing = Number.POSITIVE_INFINITY;
   for (const slot of pinned >= 0 ? [pinned] : slots) {
     if (nodes.open[slot] !== 1 || kept.has(slot) || !nodes.meets(slot, shape)) continue;
-    if (!shape.custom.every(([name, amount]) => (nodes.facts[slot]!.custom.get(name)?.capacity ?? 0) >= amount))
-      continue;
+    if (!shape.custom.every(([name, amount]) => nodes.custom(name).capacityOf(slot) >= amount)) continue;
     let missing = 0;
     for (let dimension = 0; dimension < width; dimension++) {
       const at = slot * width + dimension;

@@ -100,8 +100,7 @@ class YarnRound {
     for (let at = this.#placed.length - 1; at >= 0; at--) {
       const record = this.#placed[at]!;
       const slot = this.#slots[at]!;
-      nodes.give(slot, record.shape, record.tier);
-      record.workload.count(slot, nodes.domains, -1);
+      cluster.vacate(record, slot);
       this.#state.charge(applications.get(record.workload.name)!, record, slot, -1);
     }
     for (const [record] of this.#reserved) this.#state.unreserve(record);
@@ -254,8 +253,7 @@ class YarnRound {
       this.#state.unreserve(record);
       this.#freed.push([record, kept]);
     }
-    nodes.take(slot, record.shape, record.tier);
-    record.workload.count(slot, nodes.domains, 1);
+    cluster.occupy(record, slot);
     this.#state.charge(applications.get(record.workload.name)!, record, slot, 1);
     this.#placed.push(record);
     this.#slots.push(slot);
@@ -281,7 +279,7 @@ class YarnRound {
   #explain(group: PendingGroup, from: number, obstacle: Obstacle | undefined): void {
     const { cluster } = this.#state;
     const toldOfNodes = !ofQueues.has(group.signature);
-    if (!obstacle && toldOfNodes && group.toldAll(group.signature) && cluster.nodesChangedAt <= group.toldAt) return;
+    if (!obstacle && toldOfNodes && group.toldAll(group.signature) && cluster.factsChangedAt <= group.toldAt) return;
     const reasons = obstacle ? [{ ...obstacle, nodes: nodesIn(cluster) }] : this.#reasonsOfNodes(group);
     const signature = signatureOf(reasons);
     if (group.toldAll(signature)) return;
@@ -297,7 +295,7 @@ class YarnRound {
   /** What each node lacks; those of another partition are named as well. */
   #reasonsOfNodes({ shape, items, head }: PendingGroup): Reasons {
     const { cluster, applications, partitions, tree } = this.#state;
-    const reasons = explainUnplaceable(cluster, shape);
+    const reasons = explainUnplaceable(cluster, items[head]!);
     const { queue } = applications.get(items[head]!.workload.name)!;
     const partition = queue ? this.#limits.partitionOf(shape, queue) : 0;
     const elsewhere = this.#nodes.outside(partition);
