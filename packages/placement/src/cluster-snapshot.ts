@@ -1,6 +1,8 @@
 import type { EventData, PolicySnapshot, ResourceVector } from '@cloudos/sdk';
 import { type AdmittedRequest, Cluster, type ClusterOptions } from './cluster.ts';
+import { noteImage } from './images.ts';
 import type { Phase } from './instance-record.ts';
+import { lend, reviewOverdraft } from './lending.ts';
 import type { NodeFacts, NodeState } from './node-table.ts';
 import type { Profile } from './profile.ts';
 import type { Demand, Shape } from './shape.ts';
@@ -115,7 +117,7 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
     const { id, state, cordoned, draining, drained, capacity, attributes, runtimes, maintenance, images } = node;
     const slot = cluster.nodes.ensure(id);
     Object.assign(cluster.nodes.facts[slot]!, { state, cordoned, draining, drained });
-    for (const image of images ?? []) cluster.noteImage(slot, image);
+    for (const image of images ?? []) noteImage(cluster, slot, image);
     if (maintenance) {
       cluster.nodes.facts[slot]!.maintenance = { ...maintenance };
       cluster.maintained.add(slot);
@@ -127,7 +129,7 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
   for (const quota of saved.quotas) cluster.owners.setQuota(quota, []);
   for (const owner of saved.stopped) cluster.owners.setState({ owner, state: 'stopped' });
   for (const instance of saved.instances) loadInstance(cluster, saved, instance);
-  for (let slot = 0; slot < cluster.nodes.count; slot++) cluster.reviewOverdraft(slot);
+  for (let slot = 0; slot < cluster.nodes.count; slot++) reviewOverdraft(cluster, slot);
   for (const [key, signature, toldAt] of saved.groups) cluster.groups.get(key)?.restore(signature, toldAt);
   cluster.version = saved.version;
   cluster.factsChangedAt = saved.factsChangedAt;
@@ -144,7 +146,7 @@ function loadInstance(cluster: Cluster, saved: SavedCluster, instance: SavedClus
   if (slot >= 0) {
     cluster.settle(record, slot);
     if (phase === 'leaving') cluster.leave(record);
-    cluster.lend(record, idleCpu, idleMemory);
+    lend(cluster, record, idleCpu, idleMemory);
   } else if (nominated >= 0) {
     cluster.nominate(record, nominated);
   } else {

@@ -1,13 +1,14 @@
 import type { EventData, SharedEvent } from '@cloudos/sdk';
 import { CompanyIndex } from './company.ts';
+import { noteGuestImage } from './images.ts';
 import { InstanceRecord } from './instance-record.ts';
 import { Kin } from './kin.ts';
+import { estimateUsage, lend, reviewOverdraft } from './lending.ts';
 import { applyNodeEvent } from './node-events.ts';
 import { NodeTable } from './node-table.ts';
 import { OwnerTree } from './owner-tree.ts';
 import { PendingGroup } from './pending-group.ts';
 import { Profiles } from './profile.ts';
-import { width } from './resource-vector.ts';
 import { Shapes } from './shape.ts';
 import { signatureOf } from './unplaceable.ts';
 import { WorkloadRecord } from './workload-record.ts';
@@ -26,9 +27,6 @@ export interface ClusterOptions {
    */
   readonly lending?: { readonly margin: number } | undefined;
 }
-
-/** Images that are remembered of one node. */
-const imagesMax = 64;
 
 /** What of InstanceRequested a record is made from. */
 export type AdmittedRequest = Omit<EventData<'InstanceRequested'>, 'instance' | 'revision'>;
@@ -97,7 +95,7 @@ export class Cluster {
       case 'WorkloadRemoved':
         return this.#removeWorkload(event.data.workload);
       case 'GuestCreated':
-        return this.#created(event.data.instance, event.data.node);
+        return noteGuestImage(this, event.data.instance, event.data.node);
       case 'QuotaSet':
         this.factsChangedAt = this.version;
         return this.owners.setQuota(event.data, this.#withPlace());
@@ -108,7 +106,7 @@ export class Cluster {
         this.factsChangedAt = this.version;
         return this.owners.setState(event.data);
       case 'GuestUsageEstimated':
-        return this.#estimate(event.data);
+        return estimateUsage(this, event.data);
       default:
         applyNodeEvent(this, event);
     }
@@ -277,21 +275,6 @@ export class Cluster {
     return image !== undefined && (this.nodes.facts[slot]!.images?.has(image) ?? false);
   }
 
-  #created(instance: string, node: string): void {
-    const image = this.instances.get(instance)?.kin.profile.image;
-    const slot = this.nodes.slotOf(node);
-    if (image !== undefined && slot >= 0) this.noteImage(slot, image);
-  }
-
-  /** The node has the image; past a bound the one that was made use of longest ago is forgotten. */
-  noteImage(slot: number, image: string): void {
-    const facts = this.nodes.facts[slot]!;
-    facts.images ??= new Set();
-    facts.images.delete(image);
-    facts.images.add(image);
-    if (facts.images.size > imagesMax) facts.images.delete(facts.images.values().next().value!);
-  }
-
   /** Takes what the instance needs from the node, its owner and its company. Undone by {@link vacate}. */
   occupy(record: InstanceRecord, slot: number): void {
     this.nodes.take(slot, record.shape, record.tier);
@@ -323,35 +306,6 @@ export class Cluster {
     record.workload.count(record.slot, this.nodes.domains, -1);
     this.#count(record, record.slot, -1, false);
     this.#count(record, record.slot, 1, true);
-  }
-
-  /** The guest is expected to need that much: the rest of its request, less a margin, is idle. */
-  #estimate({ instance, node, usage }: EventData<'GuestUsageEstimated'>): void {
-    const { lending } = this.options;
-    const record = this.instances.get(instance);
-    if (!lending || !record || record.slot < 0 || this.nodes.facts[record.slot]!.id !== node) return;
-    const grown = 1 + lending.margin;
-    const idleCpu = Math.max(0, Math.floor(record.shape.cpu - usage.cpuMillis * grown));
-    const idleMemory = Math.max(0, Math.floor(record.shape.memory - usage.memoryBytes * grown));
-    this.lend(record, idleCpu, idleMemory);
-  }
-
-  /** That much of what the record has asked for is idle from now on. */
-  lend(record: InstanceRecord, idleCpu: number, idleMemory: number): void {
-    if (idleCpu === record.idleCpu && idleMemory === record.idleMemory) return;
-    this.nodes.lend(record.slot, idleCpu - record.idleCpu, idleMemory - record.idleMemory);
-    record.idleCpu = idleCpu;
-    record.idleMemory = idleMemory;
-    this.reviewOverdraft(record.slot);
-  }
-
-  /** Whether more than there is may be needed on the node: noted while anything is lent. */
-  reviewOverdraft(slot: number): void {
-    const { spare } = this.nodes;
-    if (!this.options.lending) return;
-    const short = spare[slot * width]! < 0 || spare[slot * width + 1]! < 0;
-    if (short && this.nodes.facts[slot]!.state === 'ready') this.overdrawn.add(slot);
-    else this.overdrawn.delete(slot);
   }
 
   #preempt({ instance, by, node }: EventData<'InstancePreempted'>): void {
@@ -414,7 +368,7 @@ export class Cluster {
     const facts = this.nodes.facts[slot]!;
     facts.instances.delete(record);
     record.kin.placed--;
-    this.lend(record, 0, 0);
+    if (this.options.lending) lend(this, record, 0, 0);
     if (record.phase === 'leaving') {
       facts.leaving--;
       this.nodes.leave(slot, record.shape, -1);
@@ -423,7 +377,7 @@ export class Cluster {
       this.owners.account(record, -1);
     } else this.vacate(record, slot);
     record.slot = -1;
-    if (this.overdrawn.size > 0) this.reviewOverdraft(slot);
+    if (this.overdrawn.size > 0) reviewOverdraft(this, slot);
   }
 
   /** The record is gone. */

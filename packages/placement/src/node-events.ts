@@ -1,5 +1,6 @@
 import type { EventData, SharedEvent } from '@cloudos/sdk';
 import type { Cluster } from './cluster.ts';
+import { reviewOverdraft } from './lending.ts';
 
 /** How a reason begins that a node is cordoned for when its maintenance is near. */
 export const maintenanceReason = 'maintenance';
@@ -92,7 +93,7 @@ function cordon(cluster: Cluster, node: string, cordoned: boolean, drain: boolea
 function changed(cluster: Cluster, slot: number): void {
   cluster.nodes.refresh(slot);
   cluster.shapes.reviewNode(slot);
-  cluster.reviewOverdraft(slot);
+  reviewOverdraft(cluster, slot);
   cluster.factsChangedAt = cluster.version;
 }
 
