@@ -14,6 +14,7 @@ export function idleKernel(): KernelAccess {
     status: () => ({ stack: 'idle', pid: process.pid, version: '0.0.0', startedAt: 0, head: -1, stateDir: '' }),
     view: async () => ({ position: -1, time: 0, nodes: [], workloads: [], instances: [], services: [] }),
     plugins: () => [],
+    policy: (slot) => ({ plugin: `${slot}-none`, config: {} }),
     command: nobody,
     why: async (subject) => {
       throw unknown(subject);

@@ -139,6 +139,7 @@ function accessTo(kernel: Kernel): KernelAccess {
     status: () => kernel.status(),
     view: (at) => kernel.view(at),
     plugins: () => kernel.plugins(),
+    policy: (slot) => kernel.policy(slot),
     command: (command, options) => kernel.command(command, options),
     why: (subject) => kernel.why(subject),
     exec: (instance, request) => kernel.exec(instance, request),

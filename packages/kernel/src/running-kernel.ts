@@ -155,6 +155,11 @@ export class RunningKernel implements Kernel {
     return [logSlot.view(), ...apis.withAddresses(slots.views())];
   }
 
+  policy(slot: PolicySlotName): { plugin: string; config: unknown } {
+    const { plugin, config } = this.#parts.seats[slot].slot.spec;
+    return { plugin: plugin.definition.name, config };
+  }
+
   async command({ slot, command }: SlotCommand, options: CommandOptions = {}): Promise<CommandResult> {
     const seat = this.#parts.seats[slot];
     const schema = slot === 'orchestrator' ? orchestratorCommand : resourcesCommand;

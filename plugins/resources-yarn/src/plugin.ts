@@ -1,6 +1,5 @@
 import { definePlugin } from '@cloudos/sdk';
-import { yarnConfig } from './config.ts';
-import { yarnPolicy } from './yarn.policy.ts';
+import { yarnConfig, yarnPolicy } from '@cloudos/yarn-scheduler';
 
 /** Places by hierarchical queues, as YARN does. */
 export default definePlugin({

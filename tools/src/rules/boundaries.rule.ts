@@ -9,6 +9,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'event-log': ['sdk'],
   'plugin-bus': ['sdk'],
   placement: ['sdk'],
+  scheduler: ['placement', 'sdk'],
   'host-tools': ['sdk'],
   images: ['host-tools', 'sdk'],
   'node-network': ['host-tools', 'sdk'],
@@ -27,10 +28,10 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** What plugins of a slot may import beside the sdk. */
 const bySlot: Readonly<Record<string, readonly string[]>> = {
   log: ['event-log'],
-  resources: ['placement'],
+  resources: ['placement', 'yarn-scheduler'],
   guest: ['host-tools', 'images', 'node-network'],
   host: ['host-tools'],
-  api: ['native-api'],
+  api: ['native-api', 'yarn-scheduler'],
 };
 /** What every spec may import beside what its package may. */
 const forSpecs = ['conformance', 'testing', 'event-log'];

@@ -3,7 +3,7 @@ import { type Files, projectsOf } from './workspace.ts';
 
 /** Policies, and what they are made of: the same events must give the same decisions, on any machine at any time. */
 function isPure(name: string): boolean {
-  return /^(resources|orchestrator|migration)-/.test(name) || name === 'placement';
+  return /^(resources|orchestrator|migration)-/.test(name) || ['placement', 'yarn-scheduler'].includes(name);
 }
 
 const impure: readonly (readonly [what: string, pattern: RegExp])[] = [

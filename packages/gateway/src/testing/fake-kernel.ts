@@ -94,6 +94,10 @@ export class FakeKernel implements Kernel {
     return this.pluginViews;
   }
 
+  policy(slot: 'resources' | 'orchestrator'): { plugin: string; config: unknown } {
+    return { plugin: `${slot}-fake`, config: {} };
+  }
+
   async command(command: SlotCommand, options?: CommandOptions): Promise<CommandResult> {
     this.commands.push({ command, options });
     return this.onCommand(command);

@@ -34,6 +34,8 @@ export interface KernelAccess {
   /** What the log says at its head, or at a position (POSITION_OUT_OF_RANGE). */
   view(at?: number): Promise<ClusterView>;
   plugins(): readonly PluginView[];
+  /** Which policy is in charge of a slot, and the configuration that it was given. */
+  policy(slot: 'resources' | 'orchestrator'): { readonly plugin: string; readonly config: unknown };
   /** Resolves when what was decided is in the log and in `view`. SLOT_EMPTY while no policy is in charge. */
   command(command: SlotCommand, options?: CommandOptions): Promise<CommandResult>;
   /** Why an instance, a workload or a node is as it is. INSTANCE_NOT_FOUND when nothing has that name. */

@@ -1,0 +1,10 @@
+export { Application } from './application.ts';
+export { type QueueConfig, queueConfig, type YarnConfig, yarnConfig } from './config.ts';
+export { privateEvents } from './events.ts';
+export { masterLimit, runningIn } from './limits.ts';
+export { Queue, type QueueUser } from './queues/queue.ts';
+export { accountedWidth } from './queues/queue-capacity.ts';
+export { accessible } from './queues/queue-shares.ts';
+export { ownerOf, pathOf, QueueTree } from './queues/queue-tree.ts';
+export { yarnPolicy } from './yarn.policy.ts';
+export { applicationsMax, userDefault, YarnState } from './yarn-state.ts';

@@ -1,0 +1,1 @@
+export { default, type YarnApiConfig, yarnApiConfig } from './plugin.ts';
