@@ -9,7 +9,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'event-log': ['sdk'],
   'plugin-bus': ['sdk'],
   placement: ['sdk'],
-  scheduler: ['placement', 'sdk'],
+  'yarn-scheduler': ['placement', 'sdk'],
   'host-tools': ['sdk'],
   images: ['host-tools', 'sdk'],
   'node-network': ['host-tools', 'sdk'],
