@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@cloudos/sdk';
 import { describe, expect, it } from 'vitest';
-import { fromCloudEvent, toCloudEvent } from './cloud-event.ts';
+import { CloudEventWriter, fromCloudEvent, toCloudEvent } from './cloud-event.ts';
 
 const event: RecordedEvent = {
   position: 12,
@@ -24,6 +24,10 @@ describe('CloudEvents', () => {
   ])('carry %s there and back', (_name, given) => {
     const wire = JSON.parse(JSON.stringify(toCloudEvent(given, 'local')));
     expect(fromCloudEvent(wire)).toEqual(given);
+    const writer = new CloudEventWriter('my "stack');
+    for (const odd of [given, { ...given, stream: 'a"b', id: 'x"y', data: undefined }, given]) {
+      expect(writer.write(odd)).toBe(JSON.stringify(toCloudEvent(odd, 'my "stack')));
+    }
   });
 
   it('have names that the specification allows', () => {

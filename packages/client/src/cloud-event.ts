@@ -65,6 +65,73 @@ export function toCloudEvent(event: RecordedEvent, stack: string): CloudEvent {
   };
 }
 
+/**
+ * Writes events as the text of {@link toCloudEvent}, several times as fast as making the object: what many events have
+ * in common (type, stream, metadata) is rendered once.
+ */
+export class CloudEventWriter {
+  readonly #source: string;
+  readonly #heads = new Map<string, string>();
+  readonly #subjects = new Map<string, string>();
+  #meta: RecordedEvent['meta'] | undefined;
+  #metaText = '';
+  #time = Number.NaN;
+  #timeText = '';
+
+  constructor(stack: string) {
+    this.#source = JSON.stringify(`/cloudos/${encodeURIComponent(stack)}`);
+  }
+
+  write(event: RecordedEvent): string {
+    if (event.time !== this.#time) {
+      this.#timeText = new Date(event.time).toISOString();
+      this.#time = event.time;
+    }
+    if (event.meta !== this.#meta) {
+      this.#metaText = metaText(event.meta);
+      this.#meta = event.meta;
+    }
+    const id = plainId.test(event.id) ? `"${event.id}"` : JSON.stringify(event.id);
+    const data = JSON.stringify(event.data);
+    return `${this.#head(event.type)}${id},"time":"${this.#timeText}","subject":${this.#subject(event.stream)},"datacontenttype":"application/json","position":${event.position},"revision":${event.revision},${this.#metaText}${data === undefined ? '}' : `,"data":${data}}`}`;
+  }
+
+  #head(type: string): string {
+    return remembered(
+      this.#heads,
+      type,
+      () =>
+        `{"specversion":"1.0","type":${JSON.stringify(`${cloudEventTypePrefix}${type}`)},"source":${this.#source},"id":`,
+    );
+  }
+
+  #subject(stream: string): string {
+    return remembered(this.#subjects, stream, () => JSON.stringify(stream));
+  }
+}
+
+const plainId = /^[0-9a-fA-F-]+$/;
+/** How many types and streams a writer remembers the text of. */
+const remembersMax = 4096;
+
+function remembered(texts: Map<string, string>, key: string, make: () => string): string {
+  let text = texts.get(key);
+  if (text === undefined) {
+    text = make();
+    if (texts.size >= remembersMax) texts.clear();
+    texts.set(key, text);
+  }
+  return text;
+}
+
+function metaText({ schema, producer, causation, correlation, traceparent }: RecordedEvent['meta']): string {
+  let text = `"schemaversion":${schema},"producer":${JSON.stringify(producer.plugin)},"generation":${producer.generation}`;
+  if (causation !== undefined) text += `,"causation":${causation}`;
+  if (correlation !== undefined) text += `,"correlation":${JSON.stringify(correlation)}`;
+  if (traceparent !== undefined) text += `,"traceparent":${JSON.stringify(traceparent)}`;
+  return text;
+}
+
 /** The event that a wire form stands for. Does not check it: the other end is the gateway. */
 export function fromCloudEvent(wire: CloudEvent): RecordedEvent {
   return {

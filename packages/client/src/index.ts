@@ -7,15 +7,42 @@ export {
   type TokenRequest,
 } from './access.ts';
 export { type BackoffBounds, backoffMs, defaultBackoff } from './backoff.ts';
+export {
+  BatchDecoder,
+  batchEncodings,
+  batchHeaderBytes,
+  type DecodedBatch,
+  encodeRows,
+  subprotocols,
+  writeBatchHeader,
+} from './batch.codec.ts';
 export { type ClientOptions, CloudosClient, type EventsRange } from './client.ts';
 export {
   type CloudEvent,
+  CloudEventWriter,
   cloudEventsProtocol,
   cloudEventTypePrefix,
   fromCloudEvent,
   toCloudEvent,
 } from './cloud-event.ts';
+export {
+  type AppendOutcome,
+  type AppendParams,
+  type ControlError,
+  type ControlEvent,
+  type ControlMarkers,
+  type ControlMethod,
+  type ControlMethods,
+  type ControlName,
+  type ControlNotification,
+  type ControlRequest,
+  type ControlResponse,
+  controlTypePrefix,
+  type GapMarker,
+  type MarkerPosition,
+} from './control.ts';
 export type { EventsQuery, FeedOptions } from './event-feed.ts';
+export { type EventFilter, type EventLayer, eventLayers } from './event-filter.ts';
 export { EventStream, type EventStreamOptions } from './event-stream.ts';
 export {
   decodeExecFrame,

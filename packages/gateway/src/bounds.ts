@@ -4,8 +4,15 @@ export interface GatewayBounds {
   readonly bodyMaxBytes: number;
   /** Bytes of one WebSocket message from a client; beyond: close code 1009. */
   readonly frameMaxBytes: number;
-  /** Bytes that wait for one event subscriber; beyond, the log is not read further for it until it has caught up. */
+  /**
+   * Bytes that wait for one event subscriber; beyond, nothing is written for it until it has taken them. With one chunk
+   * more (256 KiB, or a single larger event) that is all it costs, however far it is behind.
+   */
   readonly socketBufferMaxBytes: number;
+  /** How long a subscriber may take nothing while bytes wait for it, before it is closed (4008). 0, the default: for ever. */
+  readonly slowSubscriberMs: number;
+  /** Reads of the log at once for subscribers that are behind. */
+  readonly feedReadsMax: number;
   /** Bytes of output that wait for one exec client; beyond, the command is ended and the socket closed with 1008. */
   readonly execBufferMaxBytes: number;
   /** Bytes of standard input that wait for one command; beyond, its socket is not read. */
@@ -24,6 +31,8 @@ export const defaultBounds: GatewayBounds = {
   bodyMaxBytes: 4 * 1024 * 1024,
   frameMaxBytes: 1024 * 1024,
   socketBufferMaxBytes: 1024 * 1024,
+  slowSubscriberMs: 0,
+  feedReadsMax: 4,
   execBufferMaxBytes: 8 * 1024 * 1024,
   stdinBufferMaxBytes: 1024 * 1024,
   socketsMax: 1_024,

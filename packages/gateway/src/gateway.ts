@@ -10,6 +10,7 @@ import { TokenStore } from './access/token-store.ts';
 import { defaultBounds, type GatewayBounds } from './bounds.ts';
 import { Connections } from './connections.ts';
 import { removeEndpoint, writeEndpoint } from './endpoint-file.ts';
+import { Feed } from './events/feed.ts';
 import { Admission } from './limits/admission.ts';
 import { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 import { portHolder } from './port-holder.ts';
@@ -41,6 +42,8 @@ export interface Gateway {
   readonly tokenFile: string;
   readonly token: string;
   connections(): SocketCounts;
+  /** Bytes that wait for event subscribers, all together. */
+  waitingBytes(): number;
   /** Closes every connection, and removes the endpoint file. Calling it again waits for the first. */
   close(): Promise<void>;
 }
@@ -61,7 +64,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const tokens = await TokenStore.open(stateDir);
   const access = new Access({ token, tokenFile, tokens, logger, origins, admission: new Admission(limits) });
   const ending = endings(kernel, (how) => options.onEnd?.(how));
-  const context = { kernel, access, bounds, logger, routes: allRoutes(kernel, access, ending) };
+  const feed = new Feed(kernel, {
+    bufferMaxBytes: bounds.socketBufferMaxBytes,
+    slowCloseMs: bounds.slowSubscriberMs,
+    readsMax: bounds.feedReadsMax,
+  });
+  const context = { kernel, feed, access, bounds, logger, routes: allRoutes({ kernel, feed, access }, ending) };
   const app = buildApp(context);
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   server.maxConnections = bounds.connectionsMax;
@@ -90,6 +98,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     tokenFile,
     token,
     connections: () => upgrades.counts(),
+    waitingBytes: () => feed.waitingBytes(),
     close: () => {
       closing ??= removeEndpoint(stateDir, pid).then(async () => {
         const ended = upgrades.close(bounds.closeGraceMs);

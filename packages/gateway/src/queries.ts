@@ -1,37 +1,10 @@
-import { eventsPageMax } from '@cloudos/client';
-import { CloudosError, describeIssues, type Filter, orchestratorCommand, resourcesCommand } from '@cloudos/sdk';
+import { CloudosError, describeIssues, orchestratorCommand, resourcesCommand } from '@cloudos/sdk';
 import { z } from 'zod';
 
 const position = z.coerce.number().int().nonnegative();
-const list = z
-  .string()
-  .transform((text) => text.split(',').filter((item) => item !== ''))
-  .pipe(z.array(z.string().max(300)).max(100));
 const flag = z.enum(['', 'true', '1', 'false', '0']).transform((text) => text !== 'false' && text !== '0');
 
 export const viewQuery = z.object({ at: position.optional() });
-
-export const eventsQuery = z.object({
-  from: position.optional(),
-  to: position.optional(),
-  limit: z.coerce.number().int().min(1).max(eventsPageMax).default(100),
-  direction: z.enum(['forwards', 'backwards']).default('forwards'),
-  types: list.optional(),
-  streams: list.optional(),
-});
-export type EventsPageQuery = z.output<typeof eventsQuery>;
-
-export const subscriptionQuery = z.object({
-  from: z.union([z.enum(['now', 'start']), position]).default('now'),
-  types: list.optional(),
-  streams: list.optional(),
-});
-export type SubscriptionQuery = z.output<typeof subscriptionQuery>;
-
-/** The conditions of a query. */
-export function filterOf({ types, streams }: Pick<EventsPageQuery, 'types' | 'streams'>): Filter {
-  return { ...(types === undefined ? {} : { types }), ...(streams === undefined ? {} : { streams }) };
-}
 
 export const logsQuery = z.object({
   follow: flag.default(false),

@@ -18,7 +18,7 @@ export interface Bench {
   post(path: string, body: unknown): Promise<Response>;
   socketUrl(path: string): string;
   /** A WebSocket with the token. */
-  listen(path: string, options?: ListenerOptions): Listener;
+  listen(path: string, options?: ListenerOptions, protocols?: string[]): Listener;
   /** A raw connection after a proper handshake with the token. */
   raw(path: string): Promise<RawConnection>;
   close(): Promise<void>;
@@ -48,11 +48,10 @@ export async function openBench(options: Partial<GatewayOptions> = {}): Promise<
         headers: { 'content-type': 'application/json' },
       }),
     socketUrl: (path) => `${gateway.url.replace('http', 'ws')}${path}`,
-    listen: (path, options = {}) =>
-      new Listener(`${gateway.url.replace('http', 'ws')}${path}`, {
-        ...options,
-        headers: { authorization, ...options.headers },
-      }),
+    listen: (path, options = {}, protocols = []) => {
+      const headers = { authorization, ...options.headers };
+      return new Listener(`${gateway.url.replace('http', 'ws')}${path}`, { ...options, headers }, protocols);
+    },
     raw: (path) => new RawConnection(gateway.port).handshake(path, { authorization }),
     close: async () => {
       await gateway.close();
@@ -74,12 +73,15 @@ export interface ListenerOptions {
   readonly origin?: string;
   readonly headers?: Record<string, string>;
   readonly autoPong?: boolean;
+  readonly perMessageDeflate?: boolean;
 }
 
 /** A WebSocket that keeps what it received. */
 export class Listener {
   readonly socket: WebSocket;
   readonly messages: string[] = [];
+  /** The binary ones. */
+  readonly binary: Buffer[] = [];
   closed: { code: number; reason: string } | undefined;
   refused: { status: number; headers: Record<string, unknown>; body: string } | undefined;
   /** Whether the handshake succeeded, also when it is closed by now. */
@@ -87,7 +89,10 @@ export class Listener {
 
   constructor(url: string, options: ListenerOptions = {}, protocols: string[] = []) {
     this.socket = new WebSocket(url, protocols, options);
-    this.socket.on('message', (data: RawData) => this.messages.push(data.toString()));
+    this.socket.on('message', (data: RawData, isBinary) => {
+      if (isBinary) this.binary.push(data as Buffer);
+      this.messages.push(data.toString());
+    });
     this.socket.on('close', (code, reason) => {
       this.closed = { code, reason: reason.toString() };
     });

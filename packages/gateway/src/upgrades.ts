@@ -4,20 +4,24 @@ import type { Kernel } from '@cloudos/kernel';
 import { CloudosError, type Logger } from '@cloudos/sdk';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type Access, offeredProtocols } from './access/access.ts';
-import { assertScope, type Principal, readable } from './access/principal.ts';
+import { assertScope, type Principal } from './access/principal.ts';
 import { openSession, type Session } from './access/session.ts';
 import type { GatewayBounds } from './bounds.ts';
 import { errorBodyOf, headersOf, httpStatusOf } from './error-response.ts';
-import { EventSocket, startOf } from './event-socket.ts';
+import { deflateOptions, offersDeflate } from './events/deflate.ts';
+import { serveEvents } from './events/event-session.ts';
+import type { Feed } from './events/feed.ts';
+import { assertReached, feedQuery, filtersOf } from './events/feed-query.ts';
 import { ExecSocket, execRequestOf } from './exec-socket.ts';
 import { keepAlive } from './heartbeat.ts';
-import { execQuery, filterOf, parsed, queryOf, subscriptionQuery } from './queries.ts';
+import { execQuery, parsed, queryOf } from './queries.ts';
 import { routeNotFound } from './routes/app.ts';
 import type { Route } from './routes/route.ts';
 import { socketRoutes } from './routes/socket-routes.ts';
 
 export interface UpgradeContext {
   readonly kernel: Kernel;
+  readonly feed: Feed;
   readonly access: Access;
   readonly bounds: GatewayBounds;
   readonly logger: Logger;
@@ -37,7 +41,8 @@ interface SocketService {
   readonly kind: keyof SocketCounts;
   /** Subprotocols that are spoken here; the first is spoken to a peer that offers none. */
   readonly protocols: readonly string[];
-  serve(socket: WebSocket, session: Session): void;
+  /** @param connection what carries the WebSocket */
+  serve(socket: WebSocket, session: Session, connection: Duplex): void;
 }
 
 /** The WebSocket side of the gateway. A refused handshake is answered with an HTTP status and an error body. */
@@ -53,7 +58,7 @@ export class Upgrades {
     this.#server = new WebSocketServer({
       noServer: true,
       maxPayload: context.bounds.frameMaxBytes,
-      perMessageDeflate: false,
+      perMessageDeflate: deflateOptions,
       clientTracking: false,
       handleProtocols: (_offered, request) => this.#chosen.get(request) ?? false,
     });
@@ -92,7 +97,11 @@ export class Upgrades {
         throw new CloudosError('GATEWAY_OVERLOADED', `${this.#open.size} WebSockets are open, as many as are allowed`);
       }
       const hold = this.#hold(principal, socket, route);
-      this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, route, hold));
+      // An offer that cannot be taken is no reason to refuse: the connection is then not compressed.
+      const { 'sec-websocket-extensions': extensions } = request.headers;
+      if (route.kind !== 'subscriptions' || !offersDeflate(extensions))
+        delete request.headers['sec-websocket-extensions'];
+      this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, socket, route, hold));
     } catch (error) {
       refuseUpgrade(socket, error);
     }
@@ -112,15 +121,16 @@ export class Upgrades {
   }
 
   #route(url: URL, method: string, principal: Principal): SocketService {
-    const { kernel, bounds } = this.#context;
+    const { kernel, feed, bounds } = this.#context;
     if (url.pathname === '/v1/events') {
-      const query = parsed(subscriptionQuery, queryOf(url.searchParams));
-      const filter = readable(principal, filterOf(query));
-      startOf(query, kernel.log.head());
+      const query = parsed(feedQuery, queryOf(url.searchParams));
+      const filter = filtersOf(query, principal);
+      assertReached(query.from, kernel.log.head());
       return {
         kind: 'subscriptions',
         protocols: socketRoutes.events.protocols,
-        serve: (socket) => new EventSocket(socket, kernel, { from: query.from, filter }, bounds),
+        serve: (socket, session, connection) =>
+          void serveEvents(socket, connection, { kernel, feed, session, query, filter }),
       };
     }
     const instance = /^\/v1\/instances\/([^/]+)\/exec$/.exec(url.pathname)?.[1];
@@ -151,7 +161,7 @@ export class Upgrades {
     return held;
   }
 
-  #serve(socket: WebSocket, { kind, serve }: SocketService, held: HeldSession): void {
+  #serve(socket: WebSocket, connection: Duplex, { kind, serve }: SocketService, held: HeldSession): void {
     held.webSocket = socket;
     this.#open.set(socket, kind);
     // A broken frame: the package closes the socket with 1002, 1007 or 1009, and tells us here.
@@ -159,7 +169,7 @@ export class Upgrades {
     socket.on('close', () => this.#open.delete(socket));
     keepAlive(socket, this.#context.bounds.heartbeatMs);
     try {
-      serve(socket, held.session);
+      serve(socket, held.session, connection);
     } catch (error) {
       const body = errorBodyOf(error);
       this.#context.logger.error('a WebSocket could not be served', { code: body.code, error: body.message });

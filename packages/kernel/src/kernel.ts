@@ -15,7 +15,7 @@ import type {
  * Every method may throw a CloudosError; a refused command throws one with the code of the refusal.
  */
 export interface Kernel extends KernelAccess {
-  readonly log: Pick<EventLog, 'read' | 'subscribe' | 'head'> & Pick<LogProvider, 'verify' | 'stored'>;
+  readonly log: Pick<EventLog, 'read' | 'subscribe' | 'head' | 'first'> & Pick<LogProvider, 'verify' | 'stored'>;
   /**
    * Appends events of a program that is not part of the stack: private ones (`x-<program>-<Name>`) to a private stream
    * (`x-<program>`). Resolves when they are durable.

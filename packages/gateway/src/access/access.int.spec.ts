@@ -59,7 +59,10 @@ describe('who may use the gateway', () => {
       await until('the handshake is refused', () => refused.refused !== undefined);
       expect(refused.refused?.status).toBe(400);
       const body = JSON.parse(refused.refused?.body ?? '');
-      expect(body).toMatchObject({ code: 'SUBPROTOCOL_UNSUPPORTED', details: { spoken: ['cloudevents.json'] } });
+      expect(body).toMatchObject({
+        code: 'SUBPROTOCOL_UNSUPPORTED',
+        details: { spoken: ['cloudevents.json', 'cloudos.batch.v1'] },
+      });
       expect(JSON.stringify(body)).not.toContain(bench.gateway.token);
     }
   });

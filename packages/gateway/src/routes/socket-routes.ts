@@ -1,5 +1,6 @@
-import { cloudEventsProtocol, execProtocol } from '@cloudos/client';
-import { execQuery, subscriptionQuery } from '../queries.ts';
+import { execProtocol, subprotocols } from '@cloudos/client';
+import { feedQuery } from '../events/feed-query.ts';
+import { execQuery } from '../queries.ts';
 import type { SocketRoute } from './route.ts';
 
 /** What is served over WebSocket. */
@@ -9,8 +10,8 @@ export const socketRoutes = {
     path: '/v1/events',
     summary: 'A subscription: every matching event once, in order, from a position on.',
     scope: 'events:read',
-    query: subscriptionQuery,
-    protocols: [cloudEventsProtocol],
+    query: feedQuery,
+    protocols: [subprotocols.standard, subprotocols.compact],
     errors: ['POSITION_OUT_OF_RANGE', 'SUBSCRIPTIONS_EXCEEDED'],
   },
   exec: {

@@ -65,6 +65,7 @@ export class FakeKernel implements Kernel {
       read: (range) => events.read(range),
       subscribe: (from, filter, backpressure) => events.subscribe(from, filter, backpressure),
       head: () => events.head(),
+      first: () => events.first(),
       verify,
     };
     this.#stateDir = stateDir;

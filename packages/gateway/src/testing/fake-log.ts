@@ -1,5 +1,5 @@
 import type { Backpressure, EventLog, EventMeta, Filter, GlobalRange, RecordedEvent, StreamRange } from '@cloudos/sdk';
-import { newId } from '@cloudos/sdk';
+import { CloudosError, newId } from '@cloudos/sdk';
 import { Observable } from 'rxjs';
 
 const batchMax = 256;
@@ -14,7 +14,7 @@ export interface FakeEvent {
 }
 
 /** A log in memory for tests of what reads one: no checks, no durability. Honours filters, ranges and back-pressure. */
-export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head'> {
+export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head' | 'first'> {
   readonly events: RecordedEvent[] = [];
   /** Subscriptions that are open. For leak tests. */
   subscriptions = 0;
@@ -23,6 +23,7 @@ export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head'> {
   #revisions = new Map<string, number>();
   #wake = new Set<() => void>();
   #closed = false;
+  #first = 0;
 
   head(): number {
     return this.events.length - 1;
@@ -49,8 +50,22 @@ export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head'> {
     return { first, last: this.events.length - 1 };
   }
 
+  first(): number {
+    return this.#first;
+  }
+
+  /** Forgets what is before that position, as retention does. */
+  trim(before: number): void {
+    this.#first = before;
+  }
+
   revisionOf(stream: string): number {
     return this.#revisions.get(stream) ?? -1;
+  }
+
+  #trimmed(from: number): CloudosError {
+    const details = { from, first: this.#first };
+    return new CloudosError('LOG_TRIMMED', `position ${from} is not kept, the first is ${this.#first}`, { details });
   }
 
   close(): void {
@@ -60,12 +75,17 @@ export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head'> {
 
   async *read(range: StreamRange | GlobalRange): AsyncGenerator<readonly RecordedEvent[]> {
     const backwards = range.direction === 'backwards';
-    const from = range.from ?? (backwards ? this.events.length - 1 : 0);
+    if (!backwards && range.from !== undefined && range.from < this.#first) throw this.#trimmed(range.from);
+    // A stream is read by revision, the log by position.
+    const stream = 'stream' in range ? range.stream : undefined;
     const to = 'to' in range ? range.to : undefined;
-    const filter = 'stream' in range ? { streams: [range.stream] } : 'filter' in range ? range.filter : undefined;
-    const inside = this.events.filter(({ position }) =>
-      backwards ? position <= from && position >= (to ?? 0) : position >= from && position <= (to ?? Infinity),
-    );
+    const filter = 'filter' in range ? range.filter : undefined;
+    const from = range.from ?? (backwards ? this.events.length - 1 : stream === undefined ? this.#first : 0);
+    const kept = this.events.slice(this.#first).filter((event) => stream === undefined || event.stream === stream);
+    const inside = kept.filter((event) => {
+      const at = stream === undefined ? event.position : event.revision;
+      return backwards ? at <= from && at >= (to ?? 0) : at >= from && at <= (to ?? Infinity);
+    });
     const found = inside.filter((event) => matches(event, filter));
     if (backwards) found.reverse();
     const wanted = found.slice(0, range.limit ?? found.length);

@@ -1,0 +1,147 @@
+import type { CloudEventWriter } from '@cloudos/client';
+import type { Kernel } from '@cloudos/kernel';
+import { hasCode, type RecordedEvent } from '@cloudos/sdk';
+import { isBatched } from './encoding.ts';
+import { FeedBatch } from './feed-batch.ts';
+import type { FeedFilter } from './feed-filter.ts';
+import { type Chunk, rowsChunks, storedChunks } from './feed-group.ts';
+import type { FeedSubscriber } from './feed-subscriber.ts';
+import { readStreams } from './stream-merge.ts';
+
+/** Events that one turn of a subscriber reads at most; fewer where they are large. */
+const readEventsMax = 4096;
+/** Events of the first turn, when it is not known how large they are. */
+const readEventsMin = 64;
+/** What one turn should come to. */
+const readBytes = 512 * 1024;
+/** Positions that one turn passes over at most when nothing matches. */
+const scanPositionsMax = 16_384;
+
+/** What one turn found: chunks to deliver, and where the next turn begins. */
+interface Turn {
+  readonly chunks: readonly Chunk[];
+  readonly next: number;
+}
+
+/**
+ * Reads the log for subscribers that are behind, a few at a time and each for a bounded turn, so that a thousand that
+ * come back at once neither hold up the others nor fill the memory.
+ */
+export class CatchUp {
+  readonly #log: Kernel['log'];
+  readonly #writer: CloudEventWriter;
+  readonly #turnsMax: number;
+  readonly #head: () => number;
+  readonly #onError: (subscriber: FeedSubscriber, error: unknown) => void;
+  readonly #line: FeedSubscriber[] = [];
+  /** Of an event, as was seen lately. */
+  #eventBytes = readBytes / readEventsMin;
+  #turns = 0;
+
+  constructor(options: {
+    readonly log: Kernel['log'];
+    readonly writer: CloudEventWriter;
+    readonly turnsMax: number;
+    /** Where catch-up ends and what is live begins. */
+    readonly head: () => number;
+    readonly onError: (subscriber: FeedSubscriber, error: unknown) => void;
+  }) {
+    this.#log = options.log;
+    this.#writer = options.writer;
+    this.#turnsMax = options.turnsMax;
+    this.#head = options.head;
+    this.#onError = options.onError;
+  }
+
+  /** Gives the subscriber a turn when it is its time. */
+  ask(subscriber: FeedSubscriber): void {
+    subscriber.reading = true;
+    this.#line.push(subscriber);
+    if (this.#turns < this.#turnsMax) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#turns++;
+    for (let subscriber = this.#line.shift(); subscriber; subscriber = this.#line.shift()) {
+      await this.#serve(subscriber);
+    }
+    this.#turns--;
+  }
+
+  async #serve(subscriber: FeedSubscriber): Promise<void> {
+    try {
+      const kept = this.#log.first();
+      if (subscriber.next < kept) subscriber.gap(kept);
+      if (subscriber.isReady) {
+        const { group, next: from } = subscriber;
+        const turn = group.stored ? await this.#stored(subscriber) : await this.#selected(subscriber);
+        // The filter was changed meanwhile: what was read is what nobody wants.
+        if (group === subscriber.group && from === subscriber.next) hand(subscriber, turn);
+      }
+      subscriber.reading = false;
+      subscriber.advance();
+    } catch (error) {
+      subscriber.reading = false;
+      if (hasCode(error, 'LOG_TRIMMED')) {
+        subscriber.gap(this.#log.first());
+        subscriber.advance();
+      } else this.#onError(subscriber, error);
+    }
+  }
+
+  /** Blocks as they are stored, unless the end of a range or the credit cuts through one. */
+  async #stored(subscriber: FeedSubscriber): Promise<Turn> {
+    const { group, next, to, credit } = subscriber;
+    const head = this.#head();
+    if (!group.stored || Math.min(to, head) - next + 1 > credit || to < head) return this.#selected(subscriber);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const [chunk] = storedChunks(group.stored, group.encoding, next, Math.min(head, next + scanPositionsMax), 1);
+    return chunk ? { chunks: [chunk], next: chunk.last + 1 } : { chunks: [], next: head + 1 };
+  }
+
+  async #selected(subscriber: FeedSubscriber): Promise<Turn> {
+    const { group, next, to, credit } = subscriber;
+    const { filter, encoding } = group;
+    const size = Math.max(readEventsMin, Math.min(readEventsMax, Math.floor(readBytes / this.#eventBytes)));
+    const limit = Math.min(size, credit);
+    const scan = filter.isIndexed ? Number.POSITIVE_INFINITY : next + scanPositionsMax - 1;
+    const end = Math.min(this.#head(), to, scan);
+    const events: RecordedEvent[] = [];
+    for await (const batch of this.#read(filter, next, end, limit)) {
+      for (const event of batch) {
+        if (filter.matches && !filter.matches(event)) continue;
+        events.push(event);
+        if (events.length >= limit) break;
+      }
+      if (events.length >= limit) break;
+    }
+    const last = events.length >= limit ? (events.at(-1) as RecordedEvent).position : end;
+    if (events.length === 0) return { chunks: [], next: last + 1 };
+    const chunks = isBatched(encoding)
+      ? rowsChunks(encoding, events, { first: next, last })
+      : new FeedBatch(events, this.#writer, next, last).chunks(encoding, undefined);
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
+    this.#eventBytes = (this.#eventBytes + bytes / events.length) / 2;
+    return { chunks, next: last + 1 };
+  }
+
+  #read(filter: FeedFilter, from: number, to: number, limit: number): AsyncIterable<readonly RecordedEvent[]> {
+    if (filter.streams && filter.isIndexed) return readStreams(this.#log, filter.streams, from, to);
+    return this.#log.read({
+      from,
+      to,
+      ...(filter.logFilter && { filter: filter.logFilter }),
+      // What the log cannot evaluate itself it must not count either.
+      ...(filter.isOfLog && { limit }),
+    });
+  }
+}
+
+function hand(subscriber: FeedSubscriber, { chunks, next }: Turn): void {
+  for (const chunk of chunks) {
+    // What does not fit is read again when there is room for it.
+    if (subscriber.isClosed || subscriber.isFull) return;
+    subscriber.deliver(chunk, chunk.last + 1);
+  }
+  subscriber.skip(next);
+}

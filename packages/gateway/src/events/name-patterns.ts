@@ -1,0 +1,20 @@
+/** How many names a compiled list of patterns remembers the answer for. */
+const remembersMax = 4096;
+
+/** Whether a name matches one of the patterns; `*` at the end of one matches any rest. Undefined: every name does. */
+export function compilePatterns(patterns: readonly string[] | undefined): ((name: string) => boolean) | undefined {
+  if (!patterns || patterns.length === 0 || patterns.includes('*')) return undefined;
+  const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('*')));
+  const prefixes = patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
+  if (prefixes.length === 0) return (name) => exact.has(name);
+  const known = new Map<string, boolean>();
+  return (name) => {
+    let answer = known.get(name);
+    if (answer === undefined) {
+      answer = exact.has(name) || prefixes.some((prefix) => name.startsWith(prefix));
+      if (known.size >= remembersMax) known.clear();
+      known.set(name, answer);
+    }
+    return answer;
+  };
+}
