@@ -9,12 +9,14 @@ import { InstanceLocks } from './instance-locks.ts';
 export interface FileLockOptions {
   /** How long another process may hold it. Default 60 s. */
   readonly waitMs?: number;
+  /** Lets others in that share it too. */
+  readonly shared?: boolean;
   /** What is thrown when it is not to be had in time. Default TIMED_OUT. */
   readonly busyCode?: ErrorCode;
 }
 
 const waitDefaultMs = 60_000;
-/** The exit code of flock(1) when the time is over (of its own choosing: 1 is also a failure). */
+/** The exit code that flock(1) is told to end with when the time is over: 1, its own, is that of failures too. */
 const conflict = 75;
 const within = new InstanceLocks();
 
@@ -29,19 +31,21 @@ export async function withFileLock<T>(
   operation: () => Promise<T>,
   options: FileLockOptions = {},
 ): Promise<T> {
-  return within.run(path, async () => {
+  const locked = async () => {
     const release = await acquire(path, options);
     try {
       return await operation();
     } finally {
       await release();
     }
-  });
+  };
+  return options.shared ? locked() : within.run(path, locked);
 }
 
-async function acquire(path: string, { waitMs = waitDefaultMs, busyCode }: FileLockOptions) {
+async function acquire(path: string, { waitMs = waitDefaultMs, busyCode, shared }: FileLockOptions) {
   await mkdir(dirname(path), { recursive: true });
-  const args = ['--exclusive', '--timeout', String(waitMs / 1000), '--conflict-exit-code', String(conflict), path];
+  const kind = shared ? '--shared' : '--exclusive';
+  const args = [kind, '--timeout', String(waitMs / 1000), '--conflict-exit-code', String(conflict), path];
   const child = spawn(findTool('flock') ?? 'flock', [...args, 'sh', '-c', 'echo held; exec cat'], {
     env: { ...toolEnvironment },
     cwd: '/',
