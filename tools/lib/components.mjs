@@ -8,6 +8,9 @@ export const components = [
   { package: 'bsdutils', commands: ['script'], purpose: 'terminals in zones' },
   { package: 'iproute2', commands: ['ip'], purpose: 'network interfaces of zones' },
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
+  { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
+  { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },
+  { package: 'make', commands: ['make'], purpose: 'the same' },
 ];
 
 /** True when the command is found on the path, or where root would find it. */

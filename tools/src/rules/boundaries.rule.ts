@@ -13,6 +13,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   'host-tools': ['sdk'],
   images: ['host-tools', 'sdk'],
   'node-network': ['host-tools', 'sdk'],
+  qemu: ['host-tools', 'images', 'node-network', 'sdk'],
   'native-api': ['sdk'],
   client: ['sdk'],
   conformance: ['sdk'],
@@ -29,7 +30,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
 const bySlot: Readonly<Record<string, readonly string[]>> = {
   log: ['event-log'],
   resources: ['placement', 'yarn-scheduler'],
-  guest: ['host-tools', 'images', 'node-network'],
+  guest: ['host-tools', 'images', 'node-network', 'qemu'],
   host: ['host-tools'],
   api: ['native-api', 'yarn-scheduler'],
 };

@@ -1,0 +1,61 @@
+import { statSync } from 'node:fs';
+import { findTool } from '@cloudos/host-tools';
+import type { QemuLaunch } from './carrier.ts';
+import { ProcessCarrier } from './process-carrier.ts';
+import type { VmHost } from './vm-plugin.ts';
+
+/**
+ * QEMU as a process of the host, without capabilities and without a way to get any, in control groups of its own; as
+ * root it becomes another user first.
+ */
+export function bareCarrier(host: VmHost): ProcessCarrier {
+  return new ProcessCarrier({
+    kind: 'bare',
+    store: host.store,
+    groups: host.groups,
+    logMaxBytes: host.config.logs.maxBytes,
+    command: async (run) => bareCommand(host, run),
+  });
+}
+
+const tun = '/dev/net/tun';
+
+function bareCommand(host: VmHost, run: QemuLaunch): string[] {
+  const qemu = [host.qemu.path, ...run.args];
+  if (host.rootless) return qemu;
+  const { user } = host.config;
+  const groups = host.accelerator.accelerator === 'kvm' ? ['--groups', String(kvmGroup())] : ['--clear-groups'];
+  const identity = ['--reuid', String(user), '--regid', String(user), ...groups];
+  const nothing = ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs'];
+  const dropped = [findTool('setpriv') ?? 'setpriv', ...identity, ...nothing, ...qemu];
+  if (run.tap === undefined || isOpenToAll(tun)) return dropped;
+  // Its user may not open the device of taps: it gets one of its own, at the place where QEMU looks, seen by nobody else.
+  const script = `mount -t tmpfs -o mode=755,size=64k tmpfs /dev/net && mknod -m 666 ${tun} c 10 200 && exec "$@"`;
+  return [
+    findTool('unshare') ?? 'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    '/bin/sh',
+    '-c',
+    script,
+    'sh',
+    ...dropped,
+  ];
+}
+
+function kvmGroup(): number {
+  try {
+    return statSync('/dev/kvm').gid;
+  } catch {
+    return 0;
+  }
+}
+
+function isOpenToAll(path: string): boolean {
+  try {
+    return (statSync(path).mode & 0o006) === 0o006;
+  } catch {
+    return false;
+  }
+}

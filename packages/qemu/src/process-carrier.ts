@@ -1,0 +1,230 @@
+import { spawn } from 'node:child_process';
+import { readFileSync, watch } from 'node:fs';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type ControlGroups,
+  closedStdio,
+  isAlive,
+  type ProcessIdentity,
+  processesWithArgument,
+  signalProcess,
+  startTimeOf,
+  toolEnvironment,
+} from '@cloudos/host-tools';
+import { CloudosError, type GuestStats } from '@cloudos/sdk';
+import type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
+import { shimScript } from './shim-script.ts';
+import { logSizes } from './vm-logs.ts';
+import { machineDir, type VmStore } from './vm-state.ts';
+
+/** How long the script may take to begin. */
+const beginMaxMs = 10_000;
+/** How long processes may take to be gone after they were killed, and their control groups to be empty. */
+const goneMaxMs = 5_000;
+const stepMs = 3;
+
+interface RecordedRun {
+  readonly launch: string;
+  /** The child of the shim: QEMU, or what runs it. */
+  readonly child: ProcessIdentity;
+  readonly shim: ProcessIdentity;
+}
+
+export interface ProcessCarrierOptions {
+  readonly kind: string;
+  readonly store: VmStore;
+  readonly groups: ControlGroups;
+  readonly logMaxBytes: number;
+  /** The command that runs QEMU with the arguments of the launch. */
+  readonly command: (run: QemuLaunch) => Promise<readonly string[]>;
+  /** The processes join the control groups of the guest; otherwise `command` sees to that. Default true. */
+  readonly joinsGroups?: boolean;
+  /** Where the command is not QEMU: the process of QEMU, and what is left of it is removed. */
+  readonly inner?: { pidFile: string; remove: (name: string) => Promise<void> };
+}
+
+/** QEMU below a shell script that waits for it, keeps its consoles and records its end. */
+export class ProcessCarrier implements Carrier {
+  readonly kind: string;
+  readonly #options: ProcessCarrierOptions;
+
+  constructor(options: ProcessCarrierOptions) {
+    this.kind = options.kind;
+    this.#options = options;
+  }
+
+  async launch(run: QemuLaunch): Promise<void> {
+    const { store, groups, joinsGroups = true } = this.#options;
+    const { directory, name } = run;
+    await prepareRun(store, name);
+    const controlGroups = joinsGroups ? groups.make(name, run.limits, run.requests) : [];
+    const script = shimScript({
+      launch: run.launch,
+      directory,
+      child: {
+        command: await this.#options.command(run),
+        exitFile: join(store.exitsDir, name),
+        controlGroups,
+        oomFile: joinsGroups ? groups.oomFile(name) : undefined,
+        files: run.files,
+      },
+      shimGroup: groups.shimGroup(),
+      logMaxBytes: this.#options.logMaxBytes,
+      logSizes: await logSizes(directory),
+    });
+    await startScript(join(directory, 'shim.sh'), script, 'ignore');
+  }
+
+  async look(name: string, launch: string): Promise<QemuRun> {
+    // The order matters: the record of the end is written before the shim is gone.
+    const run = this.#run(name);
+    const alive = run?.launch === launch && (isAlive(run.child) || isAlive(run.shim));
+    const end = this.#end(name);
+    if (end?.launch === launch) return { phase: 'ended', end };
+    if (run?.launch !== launch) return { phase: 'unborn' };
+    if (!alive) {
+      await this.#writeLost(name, launch);
+      return { phase: 'ended', end: { status: 'lost', oomKills: 0 } };
+    }
+    const process = this.#process(name, run);
+    return { phase: 'running', ...(process ? { process } : {}) };
+  }
+
+  async kill(name: string): Promise<void> {
+    const run = this.#run(name);
+    const process = run && this.#process(name, run);
+    if (process) signalProcess(process, 'SIGKILL');
+  }
+
+  async clear(name: string): Promise<void> {
+    const { store, groups, inner, joinsGroups = true } = this.#options;
+    const run = this.#run(name);
+    await this.kill(name);
+    if (run) await until(goneMaxMs, () => !isAlive(run.child) && !isAlive(run.shim));
+    await inner?.remove(name);
+    const left = processesWithArgument(join(store.directory(name), 'shim.sh'));
+    if (run) left.push(run.child, run.shim);
+    for (const process of left) signalProcess(process, 'SIGKILL');
+    const gone = await until(
+      goneMaxMs,
+      () => left.every((process) => !isAlive(process)) && (!joinsGroups || groups.remove(name)),
+    );
+    if (!gone) {
+      throw new CloudosError('HOST_COMMAND_FAILED', `the processes of ${name} are not gone in ${goneMaxMs} ms`);
+    }
+  }
+
+  async stats(name: string): Promise<GuestStats> {
+    const { pids: _threads, ...stats } = this.#options.groups.stats(name);
+    return stats;
+  }
+
+  watch(ended: (name: string) => void): () => void {
+    const watcher = watch(this.#options.store.exitsDir, { persistent: false }, (_, name) => {
+      if (name && !String(name).endsWith('.tmp')) ended(String(name));
+    });
+    watcher.on('error', () => {});
+    return () => watcher.close();
+  }
+
+  async lastWords(name: string): Promise<string> {
+    const file = join(this.#options.store.directory(name), 'qemu.log');
+    return (await readFile(file, 'utf8').catch(() => '')).trim().slice(-2_000);
+  }
+
+  async purge(): Promise<void> {
+    this.#options.groups.removeParents();
+  }
+
+  #run(name: string): RecordedRun | undefined {
+    const text = readText(join(this.#options.store.directory(name), 'run'));
+    const [launch, childPid, childStart, shimPid, shimStart, end] = text?.split(/\s+/) ?? [];
+    if (end !== 'end' || !launch || !childStart || !shimStart) return undefined;
+    return {
+      launch,
+      child: { pid: Number(childPid), startTime: childStart },
+      shim: { pid: Number(shimPid), startTime: shimStart },
+    };
+  }
+
+  #process(name: string, run: RecordedRun): ProcessIdentity | undefined {
+    const { inner, store } = this.#options;
+    if (!inner) return run.child;
+    const pid = Number(readText(join(store.directory(name), inner.pidFile)) || Number.NaN);
+    const startTime = Number.isInteger(pid) ? startTimeOf(pid) : undefined;
+    // A pid that is older than the one that wrote it down was used again.
+    return startTime !== undefined && Number(startTime) >= Number(run.child.startTime) ? { pid, startTime } : undefined;
+  }
+
+  #end(name: string): (QemuEnd & { launch: string }) | undefined {
+    const [launch, status, oom] = readText(join(this.#options.store.exitsDir, name))?.split(/\s+/) ?? [];
+    if (!launch || status === undefined) return undefined;
+    return { launch, status: status === 'lost' ? 'lost' : Number(status), oomKills: Number(oom ?? 0) };
+  }
+
+  async #writeLost(name: string, launch: string): Promise<void> {
+    const path = join(this.#options.store.exitsDir, name);
+    await writeFile(`${path}.tmp`, `${launch} lost 0\n`);
+    await rename(`${path}.tmp`, path);
+  }
+}
+
+/** Removes what an earlier run left in the guest's directory. */
+export async function prepareRun(store: VmStore, name: string): Promise<void> {
+  const directory = store.directory(name);
+  await rm(join(store.exitsDir, name), { force: true });
+  const own = ['run', 'ended', 'qemu.log', 'stdout.end', 'stderr.end', 'pid'];
+  const left = [...own, ...['out', 'err', 'qmp', 'end'].map((file) => join(machineDir, file))];
+  for (const file of left) await rm(join(directory, file), { force: true });
+}
+
+/** Writes and runs the script. Resolves when it says that it has begun. */
+export async function startScript(file: string, text: string, input: 'ignore' | 'pipe'): Promise<() => void> {
+  await writeFile(file, text, { mode: 0o700 });
+  const child = spawn('/bin/sh', [file], {
+    cwd: '/',
+    env: { ...toolEnvironment },
+    detached: true,
+    stdio: closedStdio([input, 'pipe', 'ignore']),
+  });
+  await new Promise<void>((resolve, reject) => {
+    const failed = (how: string) => {
+      if (child.pid !== undefined) {
+        try {
+          process.kill(-child.pid, 'SIGKILL');
+        } catch {}
+      }
+      reject(new CloudosError('GUEST_START_FAILED', `the script ${file} ${how}`));
+    };
+    const timer = setTimeout(() => failed(`did not begin in ${beginMaxMs} ms`), beginMaxMs);
+    child.once('error', (error) => failed(`cannot be run: ${error.message}`));
+    child.once('exit', (code) => failed(`ended with ${code}`));
+    child.stdout?.once('data', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  child.stdout?.destroy();
+  child.removeAllListeners('exit');
+  child.unref();
+  return () => child.stdin?.end();
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Polls until it is so; false when the time is over first. */
+async function until(timeoutMs: number, condition: () => boolean): Promise<boolean> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    if (condition()) return true;
+    if (Date.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, stepMs));
+  }
+}

@@ -1,0 +1,87 @@
+import { shellWord } from '@cloudos/host-tools';
+
+/** What the script beside a run of QEMU does. */
+export interface ShimPlan {
+  readonly launch: string;
+  readonly directory: string;
+  /** Absent: QEMU is run by something else; the script keeps the logs alone, and ends when its input does. */
+  readonly child?: {
+    readonly command: readonly string[];
+    readonly exitFile: string;
+    readonly controlGroups: readonly string[];
+    readonly oomFile?: string | undefined;
+    /** Opened for reading as 3 and on. */
+    readonly files: readonly string[];
+  };
+  readonly shimGroup?: string | undefined;
+  readonly logMaxBytes: number;
+  /** Bytes in the current log files. */
+  readonly logSizes: { readonly stdout: number; readonly stderr: number };
+}
+
+const block = 4096;
+
+/**
+ * The shell script that stays beside a run of QEMU and outlives the kernel. Two loggers read the consoles from FIFOs
+ * (`m/out`, `m/err`) and rotate their files; the shim waits for QEMU and records how it ended.
+ */
+export function shimScript(plan: ShimPlan): string {
+  const blocks = (size: number) => Math.max(1, Math.floor((plan.logMaxBytes - size) / block));
+  return `#!/bin/sh
+umask 077
+LC_ALL=C; export LC_ALL
+cd ${shellWord(plan.directory)} || exit 1
+logger() {
+  left=$2
+  tries=0
+  while :; do
+    if said=$(dd bs=${block} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
+      records=\${said%% records in*}
+      records=\${records##*[!0-9+]}
+      [ $(( $records )) -lt "$left" ] && break
+    else
+      tries=$(( tries + 1 ))
+      [ $tries -gt 3 ] && { cat >/dev/null; break; }
+      : >"$1"
+    fi
+    size=$(stat -c %s "$1")
+    if [ "$size" -ge ${plan.logMaxBytes - block} ]; then mv -f "$1" "$1.1"; size=0; fi
+    left=$(( (${plan.logMaxBytes} - size) / ${block} ))
+    [ "$left" -ge 1 ] || left=1
+  done
+  : >"$1.end"
+}
+start_time() {
+  read -r stat <"/proc/$1/stat" || return 1
+  set -- \${stat##*) }
+  started=\${20}
+}
+${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
+mkfifo -m 622 m/out m/err || exit 1
+exec 9<>m/out; exec 3<m/out; exec 4>m/out; exec 9<>m/err; exec 5<m/err; exec 6>m/err; exec 9>&-
+( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(plan.logSizes.stdout)} ) &
+( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(plan.logSizes.stderr)} ) &
+exec 3<&- 5<&-
+${plan.child ? supervise(plan, plan.child) : 'echo ready; exec >/dev/null; cat >/dev/null'}
+`;
+}
+
+function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): string {
+  const join = child.controlGroups.map((group) => `echo 0 >${shellWord(`${group}/cgroup.procs`)} || exit 97`);
+  const open = child.files.map((file, index) => `exec ${index + 3}<${shellWord(file)} || exit 98`);
+  return `trap '' HUP INT TERM
+( trap - HUP INT TERM
+  cd m; exec 4>&- 6>&-
+  ${[...join, ...open, `exec ${child.command.map(shellWord).join(' ')}`].join('\n  ')} ) </dev/null >qemu.log 2>&1 &
+child=$!
+start_time "$child"; child_started=$started
+start_time $$
+echo "${plan.launch} $child $child_started $$ $started end" >run.tmp && mv -f run.tmp run
+echo ready; exec >/dev/null
+wait "$child"
+status=$?
+oom=0
+${child.oomFile ? `while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done <${shellWord(child.oomFile)}` : ':'}
+echo "${plan.launch} $status $oom" >ended
+exec mv -f ended ${shellWord(child.exitFile)}`;
+}

@@ -1,0 +1,56 @@
+import type { ExecRequest, ExecSession, GuestExit, GuestSpec, GuestStats, Probe, ProbeResult } from '@cloudos/sdk';
+import type { QemuEnd } from './carrier.ts';
+import type { QmpClient } from './qmp.ts';
+import type { VmState } from './vm-state.ts';
+
+/** A virtual machine as a flavour is told about it. */
+export interface Vm {
+  /** Name of its directory. */
+  readonly name: string;
+  readonly directory: string;
+  readonly state: VmState;
+}
+
+/** How a virtual machine is made. The driver adds monitor, consoles (chardevs `out` and `err`) and netdev `n0`. */
+export interface Machine {
+  readonly args: readonly string[];
+  /** Opened for reading: `/dev/fd/3` and on in `args`. At most 6. */
+  readonly files: readonly string[];
+  /** What QEMU needs in all: the guest's memory and its own. */
+  readonly memoryBytes: number;
+  /** Files in the machine's directory that are part of its state beside the memory. */
+  readonly disks: readonly string[];
+  /** Machines of the same shape can take each other's snapshots. */
+  readonly shape: string;
+  /** QEMU is started to take a state over: the flavour does so in `started`. */
+  readonly incoming?: boolean;
+}
+
+/** What one runtime on QEMU adds to {@link VmDriver}. Keeps nothing about guests but what can be made anew. */
+export interface VmFlavour {
+  readonly runtime: string;
+  /** Checks what is asked for and finds the image. What it returns is kept with the guest. @throws CloudosError */
+  admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>>;
+  /** Fills the directory of a guest that is being created. */
+  fill?(vm: Vm): Promise<void>;
+  machine(vm: Vm): Promise<Machine>;
+  /** QEMU answers; the guest begins, or goes on from a snapshot. Resolves when the guest's program runs. */
+  started?(vm: Vm, qmp: QmpClient, resumed: boolean, isAlive: () => Promise<boolean>): Promise<void>;
+  /** A running guest is taken over from an earlier driver. */
+  adopted?(vm: Vm): Promise<void>;
+  /** Asks the guest to end. Failures are of no consequence: it is killed after the grace. */
+  askToStop(vm: Vm): Promise<void>;
+  /** What the end of QEMU means for the guest. */
+  explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>>;
+  /** The run is over, whatever its end. */
+  ended?(name: string): void;
+  exec?(vm: Vm, request: ExecRequest): Promise<ExecSession>;
+  stats?(vm: Vm, outside: GuestStats): Promise<GuestStats>;
+  probe?(vm: Vm, probe: Probe): Promise<ProbeResult>;
+  /** Before and after a state is saved: quiet down what is connected from outside. */
+  beforeSnapshot?(vm: Vm): Promise<void>;
+  /** Closes what is open; guests go on. */
+  detach?(): void;
+  /** Removes what belongs to the node and not to one guest. */
+  purge?(): Promise<void>;
+}

@@ -1,0 +1,238 @@
+import { randomBytes } from 'node:crypto';
+import { chown } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudos/sdk';
+import { loadState } from './migration.ts';
+import { QmpClient } from './qmp.ts';
+import type { Machine, Vm } from './vm-flavour.ts';
+import { forwardedPorts, macOfGuest, netdev, type VmBridge } from './vm-network.ts';
+import { restoreDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
+import { machineDir, type VmNetworkState, type VmState } from './vm-state.ts';
+import { lastAttempt, type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
+import type { VmWatch } from './vm-watch.ts';
+
+export interface VmSettings {
+  /** Absent: ports are forwarded. */
+  readonly bridge?: VmBridge;
+  /** User that QEMU runs as, where the driver is root. */
+  readonly user?: number;
+  readonly startTimeoutMs: number;
+}
+
+/** Threads and processes of QEMU itself. */
+const qemuPidsMax = 256;
+
+export function qmpPath(directory: string): string {
+  return join(directory, machineDir, 'qmp');
+}
+
+/** Carries machines from one state to the next. Each call may follow a crash in the middle of any other. */
+export class VmLifecycle {
+  readonly #watch: VmWatch;
+  readonly #settings: VmSettings;
+
+  constructor(watch: VmWatch, settings: VmSettings) {
+    this.#watch = watch;
+    this.#settings = settings;
+    watch.onEnded = async (environment, name) => environment.flavour.ended?.(name);
+  }
+
+  /** The monitor of a machine that runs. */
+  connect({ directory }: Pick<Vm, 'directory'>): Promise<QmpClient> {
+    return QmpClient.connect(qmpPath(directory), { timeoutMs: 5_000 });
+  }
+
+  /**
+   * Runs QEMU for a guest. Resolves when its program runs. What was begun is undone when that fails.
+   * @param snapshot the name of the state to go on from
+   */
+  async launch(environment: VmEnvironment, view: VmView, attempt: number, snapshot?: string): Promise<void> {
+    const { store } = environment;
+    const network = await this.#network(environment, view);
+    const { stopping: _stopping, paused: _paused, ...kept } = view.state;
+    const state: VmState = {
+      ...kept,
+      attempt,
+      launch: randomBytes(8).toString('hex'),
+      previousAttempt: lastAttempt(view),
+      network,
+    };
+    // From here on an end of the run before is nobody's exit any more.
+    await store.save(state);
+    try {
+      await this.clear(environment, view.name);
+      const { resumeFrom: _used, ...running } = await this.#run(environment, { ...view, state }, snapshot);
+      await store.save(running);
+    } catch (error) {
+      if (snapshot === undefined && (await this.#hasEndedByItself(environment, view.name))) return;
+      const said = await environment.carrier.lastWords(view.name);
+      await this.clear(environment, view.name);
+      const { launch: _launch, previousAttempt: _previous, ...before } = state;
+      await store.save({ ...before, attempt: lastAttempt(view) });
+      const code = errorCode(error);
+      if (code !== undefined && code !== 'GUEST_UNRESPONSIVE') throw error;
+      const why = said || messageOf(error);
+      throw new CloudosError('GUEST_START_FAILED', `${state.spec.instance}: ${why}`, { cause: error });
+    }
+    this.#watch.look(environment, view.name);
+  }
+
+  /** A guest may be done before anybody could ask for it. */
+  async #hasEndedByItself(environment: VmEnvironment, name: string): Promise<boolean> {
+    const view = await viewVm(environment, name);
+    if (view?.phase !== 'exited' || view.exit?.reason !== 'exited') return false;
+    this.#watch.look(environment, name);
+    return true;
+  }
+
+  async #run(environment: VmEnvironment, vm: Vm, snapshot: string | undefined): Promise<VmState> {
+    const { carrier, flavour } = environment;
+    const { state, name, directory } = vm;
+    const machine = await flavour.machine(vm);
+    const source = snapshot === undefined ? undefined : await this.#snapshot(environment, vm, machine, snapshot);
+    const { bridge, user } = this.#settings;
+    const tap = bridge && state.network?.kind === 'bridge' ? bridge.linkName(ownerOf(environment, name)) : undefined;
+    if (tap !== undefined) await bridge?.plugTap({ link: tap }, user);
+    await this.#giveToQemu(vm, machine);
+    const launch = state.launch ?? '';
+    const ports = tap === undefined ? tcpPorts(state) : [];
+    await carrier.launch({
+      name,
+      directory,
+      launch,
+      args: [
+        ...monitorArguments(launch),
+        '-netdev',
+        netdev(tap, ports),
+        ...machine.args,
+        ...(source || machine.incoming ? ['-incoming', 'defer'] : []),
+      ],
+      files: machine.files,
+      limits: qemuLimits(state, machine),
+      requests: state.spec.template.requests,
+      ...(tap === undefined ? {} : { tap }),
+      ports,
+    });
+    return this.#begin(environment, vm, source);
+  }
+
+  async #begin(environment: VmEnvironment, vm: Vm, source: string | undefined): Promise<VmState> {
+    const { carrier, flavour } = environment;
+    const { state, name, directory } = vm;
+    const launch = state.launch ?? '';
+    const isAlive = async () => (await carrier.look(name, launch)).phase !== 'ended';
+    let alive = true;
+    const watching = setInterval(async () => {
+      alive = await isAlive().catch(() => true);
+    }, 20);
+    let qmp: QmpClient | undefined;
+    try {
+      const options = { timeoutMs: this.#settings.startTimeoutMs, isAlive: () => alive };
+      qmp = await QmpClient.connect(qmpPath(directory), options);
+      if (source !== undefined) await loadState(qmp, join(directory, machineDir), join(source, stateFile));
+      const network =
+        state.network?.kind === 'ports' ? { ...state.network, ports: await forwardedPorts(qmp) } : state.network;
+      const settled = network ? { ...state, network } : state;
+      if (source !== undefined) await qmp.execute('cont');
+      await flavour.started?.({ ...vm, state: settled }, qmp, source !== undefined, isAlive);
+      return settled;
+    } finally {
+      clearInterval(watching);
+      qmp?.close();
+    }
+  }
+
+  async #snapshot(environment: VmEnvironment, vm: Vm, machine: Machine, name: string): Promise<string> {
+    const snapshots = new VmSnapshots(vm.directory, environment.flavour.runtime);
+    const meta = await snapshots.meta(name);
+    if (meta.shape !== machine.shape) {
+      throw new CloudosError(
+        'SNAPSHOT_INVALID',
+        `${name} is of another machine: ${meta.shape}, this one is ${machine.shape}`,
+      );
+    }
+    await restoreDisks(machine.disks, snapshots.path(name), vm.directory);
+    return snapshots.path(name);
+  }
+
+  /** What QEMU writes belongs to its user; everything else of the guest does not. */
+  async #giveToQemu({ directory }: Vm, machine: Machine): Promise<void> {
+    const { user } = this.#settings;
+    if (user === undefined) return;
+    const own = join(directory, machineDir);
+    await chown(own, user, user);
+    for (const disk of machine.disks) await chown(join(own, disk), user, user);
+  }
+
+  async #network(environment: VmEnvironment, view: VmView): Promise<VmNetworkState> {
+    const { bridge } = this.#settings;
+    const owner = ownerOf(environment, view.name);
+    const mac = macOfGuest(`${view.directory}\n${owner}`);
+    if (!bridge) return { kind: 'ports', mac, ports: {} };
+    const before = view.state.network?.kind === 'bridge' ? view.state.network.address : undefined;
+    const address = await bridge.claim(owner, before);
+    const { prefix, gateway } = await bridge.ensure();
+    return { kind: 'bridge', address, prefix, gateway, mac };
+  }
+
+  /** Leaves no process and no interface of the machine; its files stay. */
+  async clear(environment: VmEnvironment, name: string): Promise<void> {
+    await environment.carrier.clear(name);
+    environment.flavour.ended?.(name);
+    const { bridge } = this.#settings;
+    await bridge?.unplug(bridge.linkName(ownerOf(environment, name)));
+  }
+
+  /** Removes everything of a machine, whatever state it is in. */
+  async dispose(environment: VmEnvironment, name: string): Promise<void> {
+    const { store } = environment;
+    const state = await store.state(name);
+    await this.clear(environment, name);
+    if (state?.network?.kind === 'bridge') {
+      await this.#settings.bridge?.release(ownerOf(environment, name), state.network.address);
+    }
+    await store.remove(name);
+  }
+
+  /** Removes what belongs to the node and not to one machine. */
+  async purgeNode(environment: VmEnvironment): Promise<void> {
+    this.#watch.end();
+    await environment.carrier.purge();
+    await environment.flavour.purge?.();
+    await this.#settings.bridge?.remove();
+  }
+
+  /** A run that was cut off before it began: there may be something of it. */
+  async settle(environment: VmEnvironment, view: VmView): Promise<VmView> {
+    if (view.phase !== 'unborn') return view;
+    await this.clear(environment, view.name);
+    return (await viewVm(environment, view.name)) ?? view;
+  }
+}
+
+function ownerOf({ flavour }: VmEnvironment, name: string): string {
+  return `${flavour.runtime} ${name}`;
+}
+
+function tcpPorts({ spec }: VmState): number[] {
+  return [...new Set(spec.template.ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port))];
+}
+
+/** Processor time as asked for; memory is what the machine needs, because its guest cannot take more than it has. */
+function qemuLimits({ spec }: VmState, machine: Machine): ResourceVector {
+  return {
+    cpuMillis: spec.template.limits.cpuMillis,
+    memoryBytes: machine.memoryBytes,
+    diskBytes: 0,
+    pids: qemuPidsMax,
+  };
+}
+
+function monitorArguments(launch: string): string[] {
+  return [
+    ...['-name', `guest=cloudos-${launch}`, '-nodefaults', '-no-user-config', '-display', 'none'],
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-chardev', 'socket,id=qmp,path=qmp,server=on,wait=off', '-mon', 'chardev=qmp,mode=control'],
+    ...['-chardev', 'file,id=out,path=out,append=on', '-chardev', 'file,id=err,path=err,append=on'],
+  ];
+}
