@@ -1,0 +1,1 @@
+export { guestUnikernel as default, type UnikernelConfig, unikernelConfig } from './plugin.ts';

@@ -1,0 +1,60 @@
+import { resolveEnvironment } from '@cloudos/host-tools';
+import { bareCarrier, createVmDriver, type VmDriver, type VmHost, type VmRuntime, vmConfigShape } from '@cloudos/qemu';
+import { definePlugin, type PluginContext } from '@cloudos/sdk';
+import { z } from 'zod';
+import { UnikernelFlavour } from './unikernel.flavour.ts';
+import { unikernelImage } from './unikernel-image.ts';
+
+export const unikernelConfig = z.strictObject({
+  ...vmConfigShape,
+  /** Memory of a unikernel without a limit. */
+  memoryBytes: z
+    .int()
+    .min(2 * 2 ** 20)
+    .max(3 * 2 ** 30)
+    .default(16 * 2 ** 20),
+});
+export type UnikernelConfig = z.infer<typeof unikernelConfig>;
+
+/** Unikernels: an application linked with a library OS, as a virtual machine inside of a container. */
+export const guestUnikernel = definePlugin({
+  name: 'guest-unikernel',
+  slot: 'guest',
+  apiVersion: 1,
+  description: 'Unikernels (ELF with a PVH entry) on QEMU inside of a container without capabilities',
+  supports: {
+    adopt: true,
+    exec: false,
+    logs: true,
+    stats: true,
+    pause: true,
+    snapshot: true,
+    snapshotMemory: true,
+    export: true,
+    network: true,
+    guestNetwork: true,
+    signals: false,
+    commandCheck: false,
+    imageCheck: true,
+    imageDigest: true,
+    memoryLimit: true,
+    cpuLimit: true,
+    pidsLimit: false,
+    secrets: true,
+  },
+  config: unikernelConfig,
+  create: (context: PluginContext, config: UnikernelConfig): Promise<VmDriver> =>
+    createVmDriver('unikernel', context, config, (host) => makeRuntime(host, config)),
+});
+
+async function makeRuntime(host: VmHost, config: UnikernelConfig): Promise<VmRuntime> {
+  const { stateDir } = host.context;
+  const flavour = new UnikernelFlavour({
+    accelerator: host.accelerator.accelerator,
+    memoryBytes: config.memoryBytes,
+    image: (reference) => unikernelImage(stateDir, reference),
+    environment: ({ template }) => resolveEnvironment(stateDir, template.env),
+  });
+  const carrier = bareCarrier(host);
+  return { flavour, carrier, features: { carrier: carrier.kind, memoryLimit: true, pause: true }, warnings: [] };
+}

@@ -1,0 +1,248 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pluginContext, type TestPluginContext } from '@cloudos/conformance';
+import { startTimeOf } from '@cloudos/host-tools';
+import { connectUnix, machineDir, type VmDriver } from '@cloudos/qemu';
+import { type GuestExit, type GuestSpec, type GuestStatus, guestTemplate } from '@cloudos/sdk';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import plugin, { unikernelConfig } from './index.ts';
+import { buildUnikernel } from './unikernel-programs.fixture.ts';
+
+const unikernel = buildUnikernel();
+afterAll(unikernel.remove);
+
+interface Node {
+  readonly dataDir: string;
+  readonly context: TestPluginContext;
+  readonly driver: VmDriver;
+  readonly exits: GuestExit[];
+}
+
+const nodes: Node[] = [];
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'cloudos-uk-'));
+});
+afterEach(async () => {
+  for (const { driver, context } of nodes.splice(0)) {
+    await driver.purge();
+    await context.scope.close();
+  }
+  await rm(root, { recursive: true, force: true });
+});
+
+async function node(name = 'n1'): Promise<Node> {
+  const dataDir = join(root, name);
+  const context = await pluginContext({ node: { id: name }, dataDir, stateDir: join(root, `${name}-state`) });
+  const driver = (await plugin.create(context, unikernelConfig.parse({}))) as VmDriver;
+  const exits: GuestExit[] = [];
+  const seen = driver.exits.subscribe((exit) => exits.push(exit));
+  context.scope.defer('exits', () => seen.unsubscribe());
+  const made = { dataDir, context, driver, exits };
+  nodes.push(made);
+  return made;
+}
+
+function spec(instance: string, command: string[] = ['serve'], image = `file:${unikernel.path}`): GuestSpec {
+  const template = guestTemplate.parse({
+    image,
+    command,
+    ports: [{ port: 80, protocol: 'tcp' }],
+    requests: {},
+    limits: { memoryBytes: 8 * 2 ** 20 },
+  });
+  return { instance, workload: 'default/counter', node: 'n1', template };
+}
+
+async function run({ driver }: Node, instance: string, command?: string[]): Promise<GuestStatus> {
+  await driver.create(spec(instance, command));
+  return driver.start(instance, 1);
+}
+
+/** One request to a guest, tried again while nothing answers. */
+async function ask({ address }: GuestStatus, path: string, method = 'GET', body?: string): Promise<string> {
+  const url = `http://${address?.host}:${address?.ports?.['80'] ?? 80}${path}`;
+  return until(url, async () => {
+    try {
+      const response = await fetch(url, {
+        method,
+        ...(body === undefined ? {} : { body }),
+        signal: AbortSignal.timeout(2_000),
+      });
+      return await response.text();
+    } catch {
+      return undefined;
+    }
+  });
+}
+
+async function until<T>(what: string, poll: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const answer = await poll();
+    if (answer !== undefined) return answer;
+    if (Date.now() > deadline) throw new Error(`did not happen in 10 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const exitOf = ({ exits }: Node, instance: string) =>
+  until(`exit of ${instance}`, () => exits.find((exit) => exit.instance === instance));
+
+describe('the key-value counter', () => {
+  test('counts and keeps values over its network card', async () => {
+    const guest = await run(await node(), 'a');
+    expect(await ask(guest, '/')).toBe('0');
+    expect(await ask(guest, '/inc', 'POST')).toBe('1');
+    expect(await ask(guest, '/inc')).toBe('2');
+    expect(await ask(guest, '/kv/colour', 'PUT', 'dark green')).toBe('ok\n');
+    expect(await ask(guest, '/kv/colour')).toBe('dark green');
+    expect(await ask(guest, '/kv/colour', 'DELETE')).toBe('ok\n');
+    expect(await ask(guest, '/kv/colour')).toBe('no such key\n');
+    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(guest, '/inc', 'POST')));
+    expect(answers.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, n) => n + 3));
+  });
+
+  test('answers on its console channel as well', async () => {
+    const { dataDir, driver } = await node();
+    await driver.create(spec('a'));
+    await driver.start('a', 1);
+    const [name = ''] = readdirSync(join(dataDir, 'guests'));
+    const socket = await connectUnix(join(dataDir, 'guests', name, machineDir, 'hvc0'), 2_000);
+    let said = '';
+    socket.on('data', (data) => {
+      said += data.toString();
+    });
+    socket.write(
+      'POST /inc HTTP/1.1\r\n\r\nPUT /kv/k HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /kv/k HTTP/1.1\r\n\r\n',
+    );
+    await until('three answers', () => (said.endsWith('abc') ? said : undefined));
+    expect(said.match(/HTTP\/1.1 200 OK/g)).toHaveLength(3);
+    socket.destroy();
+  });
+
+  test('takes no more than its memory', async () => {
+    const { driver } = await node();
+    const { template } = spec('a');
+    await driver.create({
+      ...spec('a'),
+      template: { ...template, limits: { ...template.limits, memoryBytes: 3 * 2 ** 20 } },
+    });
+    const guest = await driver.start('a', 1);
+    let stored = 0;
+    const refused = await until('memory to be full', async () => {
+      const keys = Array.from({ length: 8 }, () => stored++);
+      const answers = await Promise.all(keys.map((key) => ask(guest, `/kv/${key}`, 'PUT', 'x'.repeat(1024))));
+      if (stored > 3_000) return 'never';
+      return answers.find((answer) => answer !== 'ok\n');
+    });
+    expect(refused).toBe('no memory is left\n');
+    expect(await ask(guest, '/')).toBe('0');
+  }, 30_000);
+});
+
+describe('snapshots', () => {
+  test('a guest goes back to a snapshot and on from it, with its pid of then gone and its attempt kept', async () => {
+    const n1 = await node();
+    const guest = await run(n1, 'a');
+    await ask(guest, '/inc', 'POST');
+    await ask(guest, '/kv/k', 'PUT', 'then');
+    expect(await n1.driver.snapshot('a', 's')).toMatchObject({ name: 's', memory: true });
+    expect(await ask(guest, '/inc', 'POST')).toBe('2');
+    await ask(guest, '/kv/k', 'PUT', 'now');
+    const restored = await n1.driver.restore('a', 's');
+    expect(restored).toMatchObject({ state: 'running', attempt: 1 });
+    expect(await ask(restored, '/')).toBe('1');
+    expect(await ask(restored, '/kv/k')).toBe('then');
+    expect(n1.exits).toEqual([]);
+    expect(await n1.driver.stop('a', 5_000)).toMatchObject({ reason: 'stopped', attempt: 1 });
+    await expect(n1.driver.restore('a', 'other')).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_FOUND' });
+  });
+
+  test('a guest leaves its node as bytes and runs on at another, under the address that it gets there', async () => {
+    const n1 = await node('n1');
+    const guest = await run(n1, 'a');
+    await ask(guest, '/kv/k', 'PUT', 'carried');
+    await n1.driver.snapshot('a', 's');
+    const n2 = await node('n2');
+    const imported = await n2.driver.import(spec('b'), n1.driver.export('a', 's'));
+    expect(imported).toMatchObject({ state: 'created', attempt: 0 });
+    const started = await n2.driver.start('b', 1);
+    expect(started.address).not.toEqual(guest.address);
+    expect(await ask(started, '/kv/k')).toBe('carried');
+    expect(await ask(guest, '/kv/k')).toBe('carried');
+    const small = {
+      ...spec('c'),
+      template: { ...spec('c').template, limits: { ...spec('c').template.limits, memoryBytes: 4 * 2 ** 20 } },
+    };
+    await expect(n2.driver.import(small, n1.driver.export('a', 's'))).rejects.toMatchObject({
+      code: 'SNAPSHOT_INVALID',
+    });
+    expect((await n2.driver.list()).map(({ instance }) => instance)).toEqual(['b']);
+  });
+});
+
+describe('faults', () => {
+  test('QEMU that is killed is an exit by its signal', async () => {
+    const n1 = await node();
+    const { pid = 0 } = await run(n1, 'a');
+    process.kill(pid, 'SIGKILL');
+    expect(await exitOf(n1, 'a')).toMatchObject({ reason: 'signalled', signal: 'SIGKILL', exitCode: null });
+  });
+
+  test('an end that nobody could record is lost, and the guest can be started again', async () => {
+    const n1 = await node();
+    const { pid = 0 } = await run(n1, 'a');
+    const parent = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
+    process.kill(parent, 'SIGKILL');
+    expect(await n1.driver.list()).toMatchObject([{ state: 'running', pid }]);
+    process.kill(pid, 'SIGKILL');
+    expect(await exitOf(n1, 'a')).toMatchObject({ reason: 'lost' });
+    expect(await ask(await n1.driver.start('a', 2), '/')).toBe('0');
+  });
+
+  test('a unikernel that takes no notice is killed after the grace', async () => {
+    const n1 = await node();
+    await run(n1, 'a', ['unstoppable']);
+    const before = Date.now();
+    expect(await n1.driver.stop('a', 300)).toMatchObject({ reason: 'stopped', signal: 'SIGKILL' });
+    expect(Date.now() - before).toBeGreaterThanOrEqual(300);
+  });
+
+  test('what cannot be booted is refused before it is made', async () => {
+    const { driver } = await node();
+    const text = join(root, 'text');
+    await writeFile(text, 'not an ELF file, whatever its length may be, so many bytes as a header has at the least');
+    for (const image of [`file:${text}`, `file:${process.execPath}`]) {
+      await expect(driver.create(spec('a', ['serve'], image))).rejects.toMatchObject({ code: 'IMAGE_UNSUITABLE' });
+    }
+    const template = { ...spec('a').template, limits: { ...spec('a').template.limits, memoryBytes: 1024 } };
+    await expect(driver.create({ ...spec('a'), template })).rejects.toMatchObject({ code: 'GUEST_SPEC_INVALID' });
+    await expect(driver.create(spec('a', ['x'.repeat(3_000)])).then(() => driver.start('a', 1))).rejects.toMatchObject({
+      code: 'GUEST_SPEC_INVALID',
+    });
+    expect(await driver.list()).toMatchObject([{ state: 'created' }]);
+  });
+
+  test('twenty rounds leave nothing behind', async () => {
+    const n1 = await node();
+    await run(n1, 'before');
+    const left = () => ({
+      processes: readdirSync('/proc').filter((name) => /^\d+$/.test(name) && startTimeOf(Number(name)) !== undefined)
+        .length,
+      interfaces: readdirSync('/sys/class/net').sort(),
+      guests: readdirSync(join(n1.dataDir, 'guests')),
+      exits: readdirSync(join(n1.dataDir, 'exits')),
+    });
+    const before = left();
+    for (let round = 0; round < 20; round++) {
+      await run(n1, `r${round}`);
+      if (round % 2 === 0) await n1.driver.stop(`r${round}`, 2_000);
+      await n1.driver.remove(`r${round}`);
+    }
+    await until('processes to be gone', () => (left().processes <= before.processes ? true : undefined));
+    expect(left()).toMatchObject({ interfaces: before.interfaces, guests: before.guests, exits: before.exits });
+  }, 60_000);
+});
