@@ -5,6 +5,7 @@ export {
   findControlGroups,
   type LayoutQuestion,
 } from './control-groups.ts';
+export { type DaemonOptions, DetachedDaemon, endProcess, unmountBelow } from './detached-daemon.ts';
 export { type FileLockOptions, withFileLock } from './file-lock.ts';
 export { digest, guestName, hostName } from './guest-name.ts';
 export {
@@ -18,6 +19,7 @@ export {
 } from './host-command.ts';
 export { type CheckedMount, checkMounts } from './host-paths.ts';
 export { InstanceLocks } from './instance-locks.ts';
+export { logSizes, readLogFiles } from './log-files.ts';
 export {
   isAlive,
   type ProcessIdentity,
@@ -25,5 +27,8 @@ export {
   signalProcess,
   startTimeOf,
 } from './process-table.ts';
+export { GuestRecords } from './records.ts';
 export { resolveEnvironment, secretsDirectory } from './secrets.ts';
+export { awaitProgram, logBlocks, loggerFunction, passSignalsOn } from './shell-scripts.ts';
 export { removeTree } from './tree-removal.ts';
+export { Wakeups } from './wakeups.ts';

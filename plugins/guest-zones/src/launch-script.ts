@@ -1,4 +1,4 @@
-import { shellWord } from '@cloudos/host-tools';
+import { awaitProgram, logBlocks, loggerFunction, passSignalsOn, shellWord } from '@cloudos/host-tools';
 import { oldRoot } from './userland.ts';
 
 /** What one run of a zone is made with. */
@@ -37,8 +37,6 @@ export interface LaunchPlan {
   readonly command: readonly string[];
 }
 
-const loggerBlock = 4096;
-
 /**
  * The shell script that starts a zone and stays beside it. Roles, by first argument:
  *
@@ -52,7 +50,7 @@ const loggerBlock = 4096;
  */
 export function launchScript(plan: LaunchPlan): string {
   const words = (list: readonly string[]) => list.map(shellWord).join(' ');
-  const blocks = (size: number) => Math.max(1, Math.floor((plan.logMaxBytes - size) / loggerBlock));
+  const blocks = (size: number) => logBlocks(plan.logMaxBytes, size);
   const outer = plan.rootless ? 'unshare --user --map-root-user --pid' : 'unshare --pid';
   const drop = dropPrivileges(plan);
   const environment = plan.env.map(([name, value]) => shellWord(`${name}=${value}`)).join(' ');
@@ -60,26 +58,7 @@ export function launchScript(plan: LaunchPlan): string {
 umask 022
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
-logger() {
-  left=$2
-  tries=0
-  while :; do
-    if said=$(dd bs=${loggerBlock} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
-      records=\${said%% records in*}
-      records=\${records##*[!0-9+]}
-      [ $(( $records )) -lt "$left" ] && break
-    else
-      tries=$(( tries + 1 ))
-      [ $tries -gt 3 ] && { cat >/dev/null; break; }
-      : >"$1"
-    fi
-    size=$(stat -c %s "$1")
-    if [ "$size" -ge ${plan.logMaxBytes - loggerBlock} ]; then mv -f "$1" "$1.1"; size=0; fi
-    left=$(( (${plan.logMaxBytes} - size) / ${loggerBlock} ))
-    [ "$left" -ge 1 ] || left=1
-  done
-  : >"$1.end"
-}
+${loggerFunction(plan.logMaxBytes)}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }
@@ -199,20 +178,10 @@ find_program() {
   return 1
 }
 find_program "$@" || { echo "fail COMMAND_NOT_FOUND" >&8; exit 127; }
-for signal in TERM INT HUP USR1 USR2; do trap "cut=1; kill -$signal \\$! 2>/dev/null" $signal; done
+${passSignalsOn}
 ( trap - TERM INT HUP USR1 USR2; echo running >&8; exec 8>&-; exec "$@" ) &
 program=$!
 exec 8>&-
-while :; do
-  cut=
-  wait $program
-  status=$?
-  kill -0 $program 2>/dev/null && continue
-  [ -z "$cut" ] && exit $status
-  # The wait may have been cut short by the signal: its status is that of the signal then, and the next is the program's.
-  wait $program
-  last=$?
-  [ $last -eq 127 ] || status=$last
-  exit $status
-done
+${awaitProgram}
+exit $status
 `;

@@ -7,6 +7,7 @@ import {
   type ControlGroups,
   closedStdio,
   hostName,
+  logSizes,
   removeTree,
   resolveEnvironment,
   toolEnvironment,
@@ -17,7 +18,6 @@ import type { HostAbilities } from './host-probe.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
 import { fstabLine, protectiveMounts, type Userland, writeOwnFiles } from './userland.ts';
-import { logSizes } from './zone-logs.ts';
 import { ownerName, zoneName } from './zone-name.ts';
 import { commandOf } from './zone-spec.ts';
 import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';

@@ -1,4 +1,4 @@
-import { InstanceLocks, signalProcess } from '@cloudos/host-tools';
+import { InstanceLocks, readLogFiles, signalProcess } from '@cloudos/host-tools';
 import {
   CloudosError,
   type ExecRequest,
@@ -16,7 +16,6 @@ import type { Observable } from 'rxjs';
 import { execInZone } from './zone-exec.ts';
 import { guestEnvironment, type ZoneEnvironment } from './zone-launcher.ts';
 import { ZoneLifecycle } from './zone-lifecycle.ts';
-import { readZoneLogs } from './zone-logs.ts';
 import { zoneName } from './zone-name.ts';
 import { checkZoneSpec } from './zone-spec.ts';
 import { zoneUsage } from './zone-usage.ts';
@@ -165,7 +164,7 @@ export class ZonesDriver implements GuestDriver {
       const view = viewZone(environment.store, zone);
       return view?.phase !== 'running' && view?.phase !== 'created' && view?.phase !== 'unborn';
     };
-    yield* readZoneLogs(environment.store.directory(zone), request, hasEnded);
+    yield* readLogFiles(environment.store.directory(zone), request, hasEnded);
   }
 
   async stats(instance: string): Promise<GuestStats> {

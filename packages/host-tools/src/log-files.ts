@@ -8,20 +8,21 @@ const streams: readonly Stream[] = ['stdout', 'stderr'];
 const chunkMaxBytes = 64 * 1024;
 /** A change of a file that the kernel did not announce is seen after that long. */
 const followPollMs = 500;
-/** How long the loggers may take to write what was under way when the zone ended. */
+/** How long the loggers may take to write what was under way when the guest ended. */
 const drainMaxMs = 2_000;
 
-/** Bytes in the current log files of a zone. */
+/** Bytes in the current log files of a guest. */
 export async function logSizes(directory: string): Promise<{ stdout: number; stderr: number }> {
   const size = async (name: string) => (await stat(join(directory, name)).catch(() => undefined))?.size ?? 0;
   return { stdout: await size('stdout'), stderr: await size('stderr') };
 }
 
 /**
- * Reads what a zone has written: the rotated file, then the current one, of each stream.
+ * Reads what a guest has written: the rotated file, then the current one, of each stream. `<stream>`, `<stream>.1` and,
+ * when its logger has ended, `<stream>.end` (see {@link loggerFunction}).
  * @param hasEnded asked while following; the reading ends when it says so and nothing more is coming
  */
-export async function* readZoneLogs(
+export async function* readLogFiles(
   directory: string,
   request: LogRequest,
   hasEnded: () => boolean,
