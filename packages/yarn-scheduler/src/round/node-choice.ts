@@ -1,19 +1,25 @@
 import type { InstanceRecord, Shape } from '@cloudos/placement';
-import { NodeLookup, scatter } from '../node-lookup.ts';
+import type { Application } from '../application.ts';
+import { FullestLookup, LeastUsedLookup, type NodeLookup, scatter } from '../node-lookup.ts';
 import type { YarnState } from '../yarn-state.ts';
+import { preferredNode, wishesOf } from './locality.ts';
 
 /** Finds nodes during one round. */
 export class NodeChoice {
   readonly #state: YarnState;
+  readonly #now: number;
   readonly #lookups: Map<Shape, NodeLookup>[];
   /** By partition: whether somebody waits who asked for its label. */
   readonly #expected: boolean[];
   readonly #seed: number;
   #made = 0;
   #last: { shape: Shape; partition: number; lookup: NodeLookup } | undefined;
+  /** After {@link choose} found none: until when the instance waits for a node that it prefers. */
+  waitsUntil: number | undefined;
 
-  constructor(state: YarnState) {
+  constructor(state: YarnState, now: number) {
     this.#state = state;
+    this.#now = now;
     this.#lookups = state.tree.labels.map(() => new Map());
     this.#expected = state.tree.labels.map(() => false);
     this.#seed = scatter(state.cluster.placements + state.cluster.requested);
@@ -28,18 +34,40 @@ export class NodeChoice {
    * Slot of the node, -1 when none can take the instance. Requests without a label may use idle nodes of labels that
    * are not exclusive, while nobody waits who asked for those.
    */
-  choose(record: InstanceRecord, partition: number): number {
-    const { cluster, partitions, tree } = this.#state;
+  choose(record: InstanceRecord, application: Application, partition: number): number {
+    this.waitsUntil = undefined;
+    const { cluster } = this.#state;
     const { shape } = record;
     if (shape.demand.node !== undefined) {
       const slot = cluster.nodes.slotOf(shape.demand.node);
-      return slot >= 0 && this.#reaches(slot, partition) && cluster.nodes.fits(slot, shape) ? slot : -1;
+      const will = slot >= 0 && this.#reaches(slot, partition) && cluster.nodes.fits(slot, shape);
+      return will && cluster.companyAllows(record, slot) ? slot : -1;
     }
-    const slot = this.#lookup(shape, partition).next();
+    const picky = cluster.company.binds(record.kin);
+    const slot = picky && wishesOf(record).length > 0 ? this.#preferred(record, application, partition) : -1;
+    if (slot >= 0 || this.waitsUntil !== undefined) return slot;
+    return this.#first(partition, (each) => {
+      const lookup = this.#lookup(shape, each);
+      return picky ? lookup.among((at) => cluster.companyAllows(record, at)) : lookup.next();
+    });
+  }
+
+  #preferred(record: InstanceRecord, application: Application, partition: number): number {
+    const { slot, waitsUntil } = preferredNode(this.#state, record, application, this.#now, (each) =>
+      this.#reaches(each, partition),
+    );
+    this.waitsUntil = waitsUntil;
+    return slot;
+  }
+
+  /** Of the partition, else of those that it may borrow from. */
+  #first(partition: number, find: (partition: number) => number): number {
+    const slot = find(partition);
     if (slot >= 0 || partition !== 0) return slot;
+    const { tree, partitions } = this.#state;
     for (let label = 1; label < tree.labels.length; label++) {
       if (tree.exclusive[label] || this.#expected[label] || partitions.slots(label).length === 0) continue;
-      const borrowed = this.#lookup(shape, label).next();
+      const borrowed = find(label);
       if (borrowed >= 0) return borrowed;
     }
     return -1;
@@ -69,9 +97,15 @@ export class NodeChoice {
     let lookup = known.get(shape);
     if (!lookup) {
       const { cluster, partitions, config } = this.#state;
-      const seed = scatter(this.#seed + this.#made++);
-      const slots = partitions.slots(partition);
-      lookup = new NodeLookup(cluster.nodes, shape, slots, config.nodeOrder, config.candidates, seed);
+      const scope = {
+        nodes: cluster.nodes,
+        shape,
+        slots: partitions.slots(partition),
+        belongs: (slot: number) => partitions.of(slot) === partition,
+        candidates: config.candidates,
+        seed: scatter(this.#seed + this.#made++),
+      };
+      lookup = config.nodeOrder === 'fullest' ? new FullestLookup(scope) : new LeastUsedLookup(scope);
       known.set(shape, lookup);
     }
     this.#last = { shape, partition, lookup };

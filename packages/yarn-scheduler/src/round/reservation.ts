@@ -23,7 +23,13 @@ export function chooseReserved(state: YarnState, record: InstanceRecord, partiti
   let best = -1;
   let bestMissing = Number.POSITIVE_INFINITY;
   for (const slot of pinned >= 0 ? [pinned] : slots) {
-    if (nodes.open[slot] !== 1 || kept.has(slot) || !nodes.meets(slot, shape)) continue;
+    if (
+      nodes.open[slot] !== 1 ||
+      kept.has(slot) ||
+      !nodes.meets(slot, shape) ||
+      !state.cluster.companyAllows(record, slot)
+    )
+      continue;
     if (!shape.custom.every(([name, amount]) => nodes.custom(name).capacityOf(slot) >= amount)) continue;
     let missing = 0;
     for (let dimension = 0; dimension < width; dimension++) {

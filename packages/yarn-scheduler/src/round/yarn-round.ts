@@ -1,7 +1,9 @@
 import {
   type Cluster,
+  decideMaintenance,
   explainUnplaceable,
   type InstanceRecord,
+  maintenanceNoticeDefaultMs,
   type PendingGroup,
   type Reasons,
   signatureOf,
@@ -28,6 +30,7 @@ const ofQueues: ReadonlySet<string> = new Set([
   'parallel applications',
   'application master share',
   'label',
+  'locality',
 ]);
 
 /**
@@ -37,7 +40,13 @@ const ofQueues: ReadonlySet<string> = new Set([
  */
 export function decideYarn(state: YarnState, now: number): Decision {
   const { cluster, reservations } = state;
-  if (cluster.groups.size === 0 && reservations.size === 0 && cluster.draining.size === 0) return { events: [] };
+  const due = decideMaintenance(cluster, maintenanceNoticeDefaultMs, now);
+  // what they change is taken in before anything else is decided
+  if (due.events.length > 0) return { events: due.events, wakeAt: now };
+  const waking = due.wakeAt === undefined ? {} : { wakeAt: due.wakeAt };
+  if (cluster.groups.size === 0 && reservations.size === 0 && cluster.draining.size === 0) {
+    return { events: [], ...waking };
+  }
   state.shares();
   const round = new YarnRound(state, now);
   try {
@@ -45,9 +54,11 @@ export function decideYarn(state: YarnState, now: number): Decision {
   } finally {
     round.takeBack();
   }
-  const wakeAt = round.exhausted ? now : round.wakeAt;
-  return { events: round.events, ...(wakeAt === undefined ? {} : { wakeAt }) };
+  const wakeAt = round.exhausted ? now : Math.min(round.wakeAt ?? never, due.wakeAt ?? never);
+  return { events: round.events, ...(wakeAt === never ? {} : { wakeAt }) };
 }
+
+const never = Number.POSITIVE_INFINITY;
 
 /** Instances that found no node though their queue would have let them: how many, and of what. */
 export interface Starving {
@@ -81,7 +92,7 @@ class YarnRound {
   constructor(state: YarnState, now: number) {
     this.#state = state;
     this.#now = now;
-    this.#nodes = new NodeChoice(state);
+    this.#nodes = new NodeChoice(state, now);
     this.#limits = new Limits(state);
     this.#context = contextOf(state);
   }
@@ -134,6 +145,7 @@ class YarnRound {
     for (const [record, slot] of [...this.#state.reservations]) {
       if (this.#full) return;
       if (record.phase !== 'pending' || !nodes.fitsReserved(slot, record.shape)) continue;
+      if (!this.#state.cluster.companyAllows(record, slot)) continue;
       this.#place(record, slot);
       this.#served.add(record);
     }
@@ -213,10 +225,15 @@ class YarnRound {
     const partition = this.#limits.partitionOf(record.shape, queue);
     const obstacle = this.#limits.obstacle(record, application, queue, partition);
     if (obstacle) return obstacle;
-    const slot = this.#nodes.choose(record, partition);
+    const slot = this.#nodes.choose(record, application, partition);
     if (slot >= 0) {
       this.#place(record, slot);
       return undefined;
+    }
+    const { waitsUntil } = this.#nodes;
+    if (waitsUntil !== undefined) {
+      this.#wake(waitsUntil);
+      return localityObstacle;
     }
     if (record.group) this.#starving.push({ queue, partition, record, count: record.group.live });
     this.#reserveFor(record, application, partition);
@@ -323,6 +340,10 @@ function contextOf({ config, partitions }: YarnState): TurnContext {
 
 /** No node can take it: the reasons are those of the nodes. */
 const atNodes: Obstacle = { constraint: 'nodes', message: '' };
+const localityObstacle: Obstacle = {
+  constraint: 'locality',
+  message: 'it waits a while for room near to what it wants to be with; there is room elsewhere',
+};
 
 function nodesIn(cluster: Cluster): number {
   return cluster.nodes.facts.reduce((count, { state }) => (state === 'left' ? count : count + 1), 0);
