@@ -16,8 +16,13 @@ import type {
 } from '@cloudos/sdk';
 import { CloudosError, hasCode } from '@cloudos/sdk';
 import type { CreatedToken, TokenInfo, TokenRequest } from './access.ts';
-import { cloudEventsProtocol, fromCloudEvent } from './cloud-event.ts';
-import { EventStream, type EventStreamOptions } from './event-stream.ts';
+import { Appender, type AppenderOptions } from './appender.ts';
+import { subprotocols } from './batch.codec.ts';
+import { fromCloudEvent } from './cloud-event.ts';
+import { type ConsumeOptions, type Consumer, consume } from './consume.ts';
+import type { FeedSource } from './event-feed.ts';
+import type { EventFilter } from './event-filter.ts';
+import { type EventOf, EventStream, type EventStreamOptions } from './event-stream.ts';
 import { execProtocol } from './exec-channel.ts';
 import { errorOfBody, HttpConnection, type HttpOptions } from './http.ts';
 import { bytesOfBase64, jsonLines } from './lines.ts';
@@ -30,7 +35,7 @@ export interface ClientOptions extends HttpOptions {
   readonly webSocket?: WebSocketConstructor;
 }
 
-export interface EventsRange {
+export interface EventsRange extends EventFilter {
   /** Default: the first event forwards, the last one backwards. */
   readonly from?: number;
   /** Inclusive. */
@@ -38,8 +43,6 @@ export interface EventsRange {
   readonly direction?: 'forwards' | 'backwards';
   /** At most {@link eventsPageMax}. Default 100. */
   readonly limit?: number;
-  readonly types?: readonly string[];
-  readonly streams?: readonly string[];
 }
 
 /** How long a command may take: a policy may have to catch up first. */
@@ -124,18 +127,30 @@ export class CloudosClient {
     }
   }
 
-  /** Live events with resume; see {@link EventStream}. */
-  events(options: EventStreamOptions = {}): EventStream {
-    const query = { types: joined(options.types), streams: joined(options.streams) };
-    return new EventStream(
-      {
-        webSocket: webSocketOf(this.#webSocket),
-        head: async () => (await this.status(5_000)).head,
-        urlFrom: (from) => this.#http.socketUrl('/v1/events', { from, ...query }),
-        protocols: this.#http.socketProtocols(cloudEventsProtocol),
-      },
-      options,
-    );
+  /** Live events with resume; see {@link EventStream}. Types that are named without `*` give their events typed data. */
+  events<const Type extends string = string>(
+    options: EventStreamOptions & { readonly types?: readonly Type[] } = {},
+  ): EventStream<EventOf<Type>> {
+    return new EventStream(this.#feed(), options);
+  }
+
+  /** Hands every matching event to a consumer that keeps its own position, exactly once; see {@link Consumer}. */
+  consume(consumer: Consumer, options: ConsumeOptions = {}): Promise<void> {
+    return consume(this.#feed(), consumer, options);
+  }
+
+  /** Appends private events, many at a time, each acknowledged when it is durable. To be closed. */
+  appender(options: AppenderOptions = {}): Appender {
+    return new Appender(this.#feed(), options);
+  }
+
+  #feed(): FeedSource {
+    return {
+      webSocket: webSocketOf(this.#webSocket),
+      head: async () => (await this.status(5_000)).head,
+      url: (query) => this.#http.socketUrl('/v1/events', query),
+      protocols: (protocol) => this.#http.socketProtocols(subprotocols[protocol]),
+    };
   }
 
   /** Output of a guest as it was kept, and with `follow` as it comes, until the signal is aborted. */

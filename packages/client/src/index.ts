@@ -6,6 +6,7 @@ export {
   type TokenInfo,
   type TokenRequest,
 } from './access.ts';
+export { Appender, type AppenderOptions } from './appender.ts';
 export { type BackoffBounds, backoffMs, defaultBackoff } from './backoff.ts';
 export {
   BatchDecoder,
@@ -25,6 +26,7 @@ export {
   fromCloudEvent,
   toCloudEvent,
 } from './cloud-event.ts';
+export type { ConsumeOptions, Consumer } from './consume.ts';
 export {
   type AppendOutcome,
   type AppendParams,
@@ -41,9 +43,10 @@ export {
   type GapMarker,
   type MarkerPosition,
 } from './control.ts';
+export type { FeedProtocol } from './control-connection.ts';
 export type { EventsQuery, FeedOptions } from './event-feed.ts';
 export { type EventFilter, type EventLayer, eventLayers } from './event-filter.ts';
-export { EventStream, type EventStreamOptions } from './event-stream.ts';
+export { type EventOf, EventStream, type EventStreamOptions } from './event-stream.ts';
 export {
   decodeExecFrame,
   type ExecChannel,

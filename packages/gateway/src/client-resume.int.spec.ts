@@ -49,25 +49,84 @@ describe('the client against a gateway that comes and goes', () => {
     subscription.unsubscribe();
   });
 
-  it('keeps no more than its bound for a slow loop, and misses nothing', async () => {
-    record(2_000);
-    const positions: number[] = [];
-    let most = 0;
-    for await (const event of bench.client.events({ from: 'start', bufferMax: 100, backoff })) {
-      positions.push(event.position);
-      if (positions.length % 90 === 0) {
-        // Long enough for everything to arrive, were it not held back.
-        await until(
-          'the connection is given up',
-          () => bench.kernel.events.subscriptions === 0 || event.position > 1_880,
-        );
-        most = Math.max(most, bench.kernel.events.subscriptions);
+  it.each(['compact', 'standard'] as const)(
+    'takes no more ahead of a slow loop than its bound (%s)',
+    async (protocol) => {
+      record(2_000);
+      const positions: number[] = [];
+      for await (const event of bench.client.events({ from: 'start', bufferMax: 100, backoff, protocol })) {
+        positions.push(event.position);
+        // The server answers while it is not allowed to send more.
+        if (positions.length % 500 === 1) expect((await bench.client.status()).head).toBe(1_999);
+        if (event.position === 1_999) break;
       }
-      if (event.position === 1_999) break;
+      expect(positions).toEqual(Array.from({ length: 2_000 }, (_, position) => position));
+      await until('its subscription has ended', () => bench.kernel.events.subscriptions === 0);
+    },
+  );
+
+  it('hands each event to a consumer once, whenever the consumer or the gateway dies', async () => {
+    const { port } = bench.gateway;
+    const stored = { position: undefined as number | undefined, seen: [] as number[] };
+    let fails = 3;
+    const consumer = {
+      load: () => stored.position,
+      handle: (events: readonly RecordedEvent[], position: number) => {
+        if (fails-- > 0) throw new Error('the database is away');
+        stored.seen.push(...events.map((event) => event.position));
+        stored.position = position;
+      },
+    };
+    record(500);
+    for (let run = 0; run < 3; run++) {
+      await expect(bench.client.consume(consumer, { backoff })).rejects.toThrow('the database is away');
     }
-    expect(positions).toEqual(Array.from({ length: 2_000 }, (_, position) => position));
-    await until('its subscription has ended', () => bench.kernel.events.subscriptions === 0);
-    expect(most).toBeLessThanOrEqual(1);
+    const stop = new AbortController();
+    const done = bench.client.consume(consumer, { backoff, batchMax: 7, bufferMax: 50, signal: stop.signal });
+    await until('some have taken effect', () => stored.seen.length > 100);
+    await bench.gateway.close();
+    record(250);
+    const again = await startGateway({ kernel: bench.kernel, stateDir: bench.stateDir, port });
+    await until('all have taken effect', () => stored.seen.length >= 750);
+    stop.abort();
+    await done;
+    expect(stored.seen).toEqual(Array.from({ length: 750 }, (_, position) => position));
+    await again.close();
+  });
+
+  it('goes over a gap only where that was allowed', async () => {
+    record(20);
+    bench.kernel.events.trim(7);
+    await expect(bench.client.consume({ load: () => 2, handle: () => {} }, { backoff })).rejects.toMatchObject({
+      code: 'LOG_TRIMMED',
+      details: { from: 3, to: 6 },
+    });
+    const gaps: unknown[] = [];
+    const positions: number[] = [];
+    for await (const { position } of bench.client.events({
+      from: 2,
+      to: 15,
+      backoff,
+      onGap: (gap) => gaps.push(gap),
+    })) {
+      positions.push(position);
+    }
+    expect(gaps).toMatchObject([{ from: 2, to: 6, head: 19 }]);
+    expect(positions).toEqual([7, 8, 9, 10, 11, 12, 13, 14, 15]);
+  });
+
+  it('appends many at a time, each with an id of its own', async () => {
+    const appender = bench.client.appender({ backoff });
+    const outcomes = await Promise.all(
+      Array.from({ length: 300 }, (_, n) => appender.append('x-audit', [{ type: 'x-audit-Seen', data: { n } }])),
+    );
+    expect(outcomes.map(({ first }) => first)).toEqual(Array.from({ length: 300 }, (_, n) => n));
+    await expect(appender.append('orchestrator', [{ type: 'x-audit-Seen' }])).rejects.toMatchObject({
+      code: 'SCOPE_MISSING',
+    });
+    expect(new Set(bench.kernel.events.events.map(({ id }) => id)).size).toBe(300);
+    appender.close();
+    await expect(appender.append('x-audit', [])).rejects.toMatchObject({ code: 'KERNEL_UNREACHABLE' });
   });
 
   it('fails at once when no retry can help', async () => {

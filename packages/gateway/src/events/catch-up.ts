@@ -93,10 +93,12 @@ export class CatchUp {
   async #stored(subscriber: FeedSubscriber): Promise<Turn> {
     const { group, next, to, credit } = subscriber;
     const head = this.#head();
-    if (!group.stored || Math.min(to, head) - next + 1 > credit || to < head) return this.#selected(subscriber);
+    if (!group.stored) return this.#selected(subscriber);
     await new Promise<void>((resolve) => setImmediate(resolve));
-    const [chunk] = storedChunks(group.stored, group.encoding, next, Math.min(head, next + scanPositionsMax), 1);
-    return chunk ? { chunks: [chunk], next: chunk.last + 1 } : { chunks: [], next: head + 1 };
+    const [chunk] = storedChunks(group.stored, group.encoding, next, head, 1);
+    if (!chunk) return { chunks: [], next: head + 1 };
+    if (chunk.last > to || chunk.count > credit) return this.#selected(subscriber);
+    return { chunks: [chunk], next: chunk.last + 1 };
   }
 
   async #selected(subscriber: FeedSubscriber): Promise<Turn> {

@@ -1,0 +1,126 @@
+import { CloudosError, errorCode, messageOf, newId } from '@cloudos/sdk';
+import { type BackoffBounds, backoffMs, defaultBackoff, pause } from './backoff.ts';
+import type { AppendOutcome, AppendParams } from './control.ts';
+import { ControlConnection } from './control-connection.ts';
+import type { FeedSource } from './event-feed.ts';
+
+export interface AppenderOptions {
+  /** Appends that may wait for their answer. Beyond, `append` rejects with LOG_OVERLOADED. Default 16,384. */
+  readonly inFlightMax?: number;
+  /** Attempts in a row to reach the gateway before what waits is rejected. Default 20. */
+  readonly retriesMax?: number;
+  readonly backoff?: BackoffBounds;
+}
+
+interface Pending {
+  readonly params: AppendParams;
+  resolve(outcome: AppendOutcome): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Appends private events over one connection, many at a time; each append is answered when it is durable. Every event
+ * gets an id before it is sent, so what was on the way when a connection was lost is sent again and recorded once.
+ */
+export class Appender {
+  readonly #source: FeedSource;
+  readonly #options: AppenderOptions;
+  readonly #pending = new Set<Pending>();
+  readonly #closed = new AbortController();
+  #connection: ControlConnection | undefined;
+  #attempt = 0;
+
+  constructor(source: FeedSource, options: AppenderOptions = {}) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /**
+   * @throws CloudosError what the gateway refuses with (SCOPE_MISSING, EVENT_INVALID, REVISION_CONFLICT, …),
+   * LOG_OVERLOADED, KERNEL_UNREACHABLE (it may have been recorded: the same ids can be appended again)
+   */
+  append(
+    stream: string,
+    events: AppendParams['events'],
+    expected: NonNullable<AppendParams['expected']> = 'any',
+  ): Promise<AppendOutcome> {
+    const { inFlightMax = 16_384 } = this.#options;
+    if (this.#pending.size >= inFlightMax) {
+      const message = `${this.#pending.size} appends wait, expected at most ${inFlightMax}`;
+      return Promise.reject(new CloudosError('LOG_OVERLOADED', message));
+    }
+    if (this.#closed.signal.aborted)
+      return Promise.reject(new CloudosError('KERNEL_UNREACHABLE', 'the appender was closed'));
+    const named = events.map((event) => (event.id === undefined ? { ...event, id: newId() } : event));
+    return new Promise((resolve, reject) => {
+      const pending = { params: { stream, events: named, expected }, resolve, reject };
+      this.#pending.add(pending);
+      if (!this.#connection) this.#connect();
+      this.#send(pending);
+    });
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#connection?.close();
+    this.#rejectAll(new CloudosError('KERNEL_UNREACHABLE', 'the appender was closed'));
+  }
+
+  #connect(): void {
+    // Nothing is granted, so no event comes.
+    const url = this.#source.url({ credit: 0, markers: false });
+    this.#connection = new ControlConnection(this.#source.webSocket, url, this.#source.protocols('standard'), {
+      opened: () => {
+        this.#attempt = 0;
+      },
+      events: () => {},
+      marker: () => {},
+      closed: ({ reason }) => void this.#reconnect(reason),
+    });
+  }
+
+  #send(pending: Pending): void {
+    this.#connection?.call('append', pending.params).then(
+      (outcome) => {
+        if (this.#pending.delete(pending)) pending.resolve(outcome);
+      },
+      (error: unknown) => {
+        // A connection that was lost: it is sent again on the next one.
+        if (errorCode(error) === 'KERNEL_UNREACHABLE') return;
+        if (this.#pending.delete(pending)) pending.reject(error);
+      },
+    );
+  }
+
+  async #reconnect(reason: string): Promise<void> {
+    const { retriesMax = 20, backoff = defaultBackoff } = this.#options;
+    this.#attempt++;
+    if (this.#attempt > retriesMax) {
+      this.#connection = undefined;
+      this.#attempt = 0;
+      return this.#rejectAll(
+        new CloudosError('KERNEL_UNREACHABLE', `no connection after ${retriesMax} attempts: ${reason}`),
+      );
+    }
+    try {
+      await pause(backoffMs(this.#attempt, backoff, Math.random()), this.#closed.signal);
+      if (this.#closed.signal.aborted) return;
+      // A handshake is refused without a reason; a plain request finds it out.
+      if (this.#attempt > 1) await this.#source.head();
+    } catch (error) {
+      if (errorCode(error) !== 'KERNEL_UNREACHABLE' && errorCode(error) !== 'TIMED_OUT') {
+        this.#connection = undefined;
+        return this.#rejectAll(error);
+      }
+      return this.#reconnect(messageOf(error));
+    }
+    this.#connect();
+    for (const pending of this.#pending) this.#send(pending);
+  }
+
+  #rejectAll(error: unknown): void {
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    for (const { reject } of pending) reject(error);
+  }
+}

@@ -1,0 +1,149 @@
+import { CloudosError, type RecordedEvent } from '@cloudos/sdk';
+import { BatchDecoder, type subprotocols } from './batch.codec.ts';
+import { type CloudEvent, fromCloudEvent } from './cloud-event.ts';
+import {
+  type ControlEvent,
+  type ControlMarkers,
+  type ControlMethod,
+  type ControlMethods,
+  type ControlName,
+  type ControlResponse,
+  controlTypePrefix,
+} from './control.ts';
+import { errorOfBody } from './http.ts';
+import type { WebSocketConstructor, WebSocketLike } from './web-socket.ts';
+
+/** What one connection of the event feed brings. */
+export interface ConnectionSink {
+  opened(): void;
+  /** Events in order, and how far the feed has come with them (deliveries of a named subscription have no such place). */
+  events(events: readonly RecordedEvent[], last: number): void;
+  marker<Name extends ControlName>(name: Name, data: ControlMarkers[Name]): void;
+  closed(close: { readonly code: number | undefined; readonly reason: string }): void;
+}
+
+/** A JSON-RPC request that waits for its answer. */
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** Requests in one message. */
+const batchMax = 1_024;
+
+/** One connection of the event feed, in either subprotocol: events and markers in, requests out. */
+export class ControlConnection {
+  readonly #socket: WebSocketLike;
+  readonly #sink: ConnectionSink;
+  readonly #decoder = new BatchDecoder();
+  readonly #waiting = new Map<number, Waiting>();
+  #queue: string[] = [];
+  #nextId = 1;
+  #isOpen = false;
+  #isOver = false;
+
+  constructor(webSocket: WebSocketConstructor, url: string, protocols: string[], sink: ConnectionSink) {
+    this.#sink = sink;
+    this.#socket = new webSocket(url, protocols);
+    this.#socket.binaryType = 'arraybuffer';
+    this.#socket.addEventListener('open', () => {
+      this.#isOpen = true;
+      this.#flush();
+      if (!this.#isOver) sink.opened();
+    });
+    this.#socket.addEventListener('message', ({ data }) => this.#receive(data));
+    this.#socket.addEventListener('error', () => {});
+    this.#socket.addEventListener('close', ({ code, reason }) => this.#closed(code, reason ?? ''));
+  }
+
+  /** Requests of the same turn go out in one message, in the order of the calls. */
+  call<Method extends ControlMethod>(
+    method: Method,
+    params: ControlMethods[Method]['params'],
+  ): Promise<ControlMethods[Method]['result']> {
+    if (this.#isOver) return Promise.reject(lost('it was closed'));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
+      const request = JSON.stringify({ jsonrpc: '2.0', id, method, params });
+      if (this.#queue.push(request) === 1) queueMicrotask(() => this.#flush());
+    });
+  }
+
+  /** Nothing is told any more, not even the close. */
+  close(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#socket.close(1000);
+    this.#fail(lost('it was closed'));
+  }
+
+  #flush(): void {
+    if (!this.#isOpen || this.#isOver) return;
+    const requests = this.#queue;
+    this.#queue = [];
+    for (let at = 0; at < requests.length; at += batchMax) {
+      const batch = requests.slice(at, at + batchMax);
+      this.#socket.send(batch.length === 1 ? (batch[0] as string) : `[${batch.join(',')}]`);
+    }
+  }
+
+  #receive(data: unknown): void {
+    if (this.#isOver) return;
+    if (typeof data !== 'string') {
+      const { events, last } = this.#decoder.decode(new Uint8Array(data as ArrayBuffer));
+      if (last >= 0) this.#sink.events(events, last);
+      return;
+    }
+    const message = JSON.parse(data) as Message | Message[];
+    if (Array.isArray(message)) for (const each of message) this.#take(each);
+    else this.#take(message);
+  }
+
+  #take(message: Message): void {
+    if ('jsonrpc' in message) {
+      if ('method' in message) {
+        const name = `${message.method.charAt(0).toUpperCase()}${message.method.slice(1)}` as ControlName;
+        this.#sink.marker(name, message.params as never);
+      } else this.#answered(message);
+    } else if (message.type.startsWith(controlTypePrefix)) {
+      this.#sink.marker(message.type.slice(controlTypePrefix.length) as ControlName, message.data as never);
+    } else {
+      const event = fromCloudEvent(message as CloudEvent);
+      this.#sink.events([event], event.position);
+    }
+  }
+
+  #answered(response: ControlResponse): void {
+    const waiting = this.#waiting.get(response.id as number);
+    this.#waiting.delete(response.id as number);
+    if ('result' in response) return waiting?.resolve(response.result);
+    const { data, message } = response.error;
+    waiting?.reject(data ? errorOfBody(data) : new CloudosError('REQUEST_MALFORMED', message));
+  }
+
+  #closed(code: number | undefined, reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#fail(lost(reason || `closed with ${code ?? 'no code'}`));
+    this.#sink.closed({ code, reason });
+  }
+
+  #fail(error: CloudosError): void {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+type Message =
+  | CloudEvent
+  | ControlEvent
+  | ControlResponse
+  | { readonly jsonrpc: '2.0'; readonly method: string; readonly params: unknown };
+
+function lost(why: string): CloudosError {
+  return new CloudosError('KERNEL_UNREACHABLE', `the connection was lost: ${why}`);
+}
+
+/** The subprotocol of that name. */
+export type FeedProtocol = keyof typeof subprotocols;
