@@ -74,7 +74,10 @@ function save(cluster: Cluster): SavedCluster {
     factsChangedAt: cluster.factsChangedAt,
     requested: cluster.requested,
     placements: cluster.placements,
-    groups: [...cluster.groups.values()].map(({ key, signature, toldAt }) => [key, signature, toldAt] as const),
+    // by key: the order in which groups came to be is nothing that a state has to remember
+    groups: [...cluster.groups.values()]
+      .map(({ key, signature, toldAt }) => [key, signature, toldAt] as const)
+      .sort(([one], [other]) => (one < other ? -1 : 1)),
     quotas: cluster.owners.quotas.map(({ said }) => said),
     stopped: cluster.owners.stopped,
     nodes: cluster.nodes.facts.map(({ runtimes, maintenance, images, ...facts }, slot) => ({

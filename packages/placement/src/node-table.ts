@@ -204,6 +204,11 @@ export class NodeTable {
     return shape.hostPorts.filter((port) => held.has(port));
   }
 
+  /** The named custom resources that some node has, or has had. */
+  get customNames(): Iterable<string> {
+    return this.#custom.keys();
+  }
+
   /** How much of each node of a named custom resource. */
   custom(name: string): CustomColumn {
     let column = this.#custom.get(name);

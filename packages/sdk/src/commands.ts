@@ -34,7 +34,7 @@ export type OrchestratorCommand = z.infer<typeof orchestratorCommand>;
 const { QuotaSet, QuotaRemoved, OwnerStateChanged } = resourcesEvents;
 
 /** A command that one plugin alone knows: `x-<plugin>-<Name>`, as private events are called. */
-const privateCommand = z.object({ type: z.templateLiteral(['x-', z.string()]), data: z.unknown() });
+const privateCommand = z.object({ type: z.templateLiteral(['x-', z.string()]), request: z.unknown() });
 
 const sharedResourcesCommand = z.discriminatedUnion('type', [
   z.object({ type: z.literal('CordonNode'), node: z.string().min(1), reason: z.string().default('') }),

@@ -1,0 +1,4 @@
+import { resourcesConformance } from '@cloudos/conformance';
+import plugin from './plugin.ts';
+
+resourcesConformance(plugin);
