@@ -1,6 +1,7 @@
 export { type ApiConformanceOptions, apiConformance } from './api.conformance.ts';
 export type { GuestConformanceOptions } from './guest/guest-harness.ts';
 export {
+  busyboxPrograms,
   defaultCommands,
   defaultPrograms,
   type GuestCommands,

@@ -22,6 +22,8 @@ export interface GuestConformanceOptions {
   readonly config?: unknown;
   /** An image in which the programs of the suite run. */
   readonly image: string;
+  /** Called with the state directory before the plugin is created: brings in the images that the suite names. */
+  readonly prepare?: (stateDir: string) => Promise<unknown>;
   /** Why the suite cannot run here, with the command that would change it. Undefined: it can. */
   readonly prerequisite?: () => string | undefined;
   /** The last word on every template that the suite makes. */
@@ -64,6 +66,7 @@ export class GuestHarness {
     options: GuestConformanceOptions,
   ): Promise<GuestHarness> {
     const harness = new GuestHarness(plugin, options, await mkdtemp(join(tmpdir(), 'cloudos-guest-')));
+    await options.prepare?.(join(harness.#dataDir, 'state'));
     await harness.attach();
     return harness;
   }

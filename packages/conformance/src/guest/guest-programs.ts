@@ -87,3 +87,26 @@ export const defaultCommands: GuestCommands = {
   printVariable: (name) => ['/bin/sh', '-c', `printf '%s' "$${name}"`],
   printTerminalSize: () => ['stty', 'size'],
 };
+
+const awkAllocate =
+  'BEGIN{s="x";while(length(s)<1048576)s=s s;for(i=0;i*1048576<n;i++)a[i]=s i;print "done";fflush();system("sleep 1000000")}';
+
+/** Counts by the shell's own means: at the limit nothing more can be forked. */
+const shellSpawn = [
+  '( i=0; while [ "$i" -lt "$1" ]; do sleep 1000000 & i=$((i+1)); done ) 2>/dev/null; n=0;',
+  'for p in /proc/[0-9]*; do read -r name <"$p/comm" || continue; [ "$name" = sleep ] && n=$((n+1)); done;',
+  'echo "$n running"; exec sleep 1000000',
+].join(' ');
+
+/** The programs of the suite for an image that has busybox, with its applets in the search path, and nothing else. */
+export const busyboxPrograms: GuestPrograms = {
+  ...defaultPrograms,
+  httpServer: (port, body) =>
+    shell(
+      'mkdir -p /tmp/www && printf %s "$2" >/tmp/www/index.html && exec httpd -f -p "$1" -h /tmp/www',
+      String(port),
+      body,
+    ),
+  allocate: (bytes) => ({ command: ['awk', '-v', `n=${bytes}`, awkAllocate] }),
+  spawnProcesses: (count) => shell(shellSpawn, String(count)),
+};

@@ -1,0 +1,1 @@
+export { busyboxReference, importBusybox, lacksBusybox, writeBusyboxRoot } from './busybox.ts';
