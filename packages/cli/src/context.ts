@@ -18,4 +18,6 @@ export interface GlobalOptions {
   readonly stateDir?: string;
   readonly url?: string;
   readonly token?: string;
+  readonly fingerprint?: string;
+  readonly caFile?: string;
 }

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CloudosClient, type WebSocketConstructor } from '@cloudos/client';
+import { CloudosClient } from '@cloudos/client';
 import type { EndpointInfo } from '@cloudos/gateway';
 import { CloudosError, messageOf } from '@cloudos/sdk';
-import { WebSocket } from 'ws';
 import type { CliContext } from './context.ts';
 import { nonEmpty, stateDirOf } from './state-dir.ts';
+import { type Trust, transportOf } from './trust.ts';
 
 /** The endpoint file of a state directory; undefined when there is none, or when its process does not live. */
 export async function runningEndpoint(stateDir: string): Promise<EndpointInfo | undefined> {
@@ -15,9 +15,10 @@ export async function runningEndpoint(stateDir: string): Promise<EndpointInfo | 
   } catch {
     return undefined;
   }
-  const { url, pid, startedAt } = info;
+  const { url, pid, startedAt, fingerprint, certificateFile } = info;
   if (typeof url !== 'string' || typeof pid !== 'number' || !isAlive(pid)) return undefined;
-  return { url, pid, startedAt: startedAt ?? 0 };
+  const trust = fingerprint === undefined || certificateFile === undefined ? {} : { fingerprint, certificateFile };
+  return { url, pid, startedAt: startedAt ?? 0, ...trust };
 }
 
 /** Whether a process of that id exists, whoever owns it. */
@@ -30,8 +31,9 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-export function clientOf(url: string, token: string): CloudosClient {
-  return new CloudosClient({ url, token, webSocket: WebSocket as unknown as WebSocketConstructor });
+/** Errors: those of {@link transportOf}. */
+export async function clientOf(url: string, token: string, trust: Trust = {}): Promise<CloudosClient> {
+  return new CloudosClient({ url, token, ...(await transportOf(url, trust)) });
 }
 
 export interface Connection {
@@ -39,6 +41,8 @@ export interface Connection {
   /** Absent for a kernel that was named by --url. */
   readonly pid?: number;
   readonly url: string;
+  /** SHA-256 of the gateway's certificate, where the state directory tells it. */
+  readonly fingerprint?: string;
 }
 
 /**
@@ -54,7 +58,11 @@ export async function connect(context: CliContext): Promise<Connection> {
         remedy: 'Set CLOUDOS_TOKEN, or give --token.',
       });
     }
-    return { client: clientOf(url, token), url };
+    const trust: Trust = {
+      fingerprint: context.globals().fingerprint ?? nonEmpty(context.env.CLOUDOS_FINGERPRINT),
+      caFile: context.globals().caFile ?? nonEmpty(context.env.CLOUDOS_CA_FILE),
+    };
+    return { client: await clientOf(url, token, trust), url };
   }
   const stateDir = stateDirOf(context);
   const connection = await connectTo(stateDir);
@@ -76,10 +84,13 @@ export async function connectTo(stateDir: string): Promise<(Connection & { pid: 
       remedy: 'Run as the user who started the kernel.',
     });
   }
-  const client = clientOf(endpoint.url, token);
+  const { fingerprint, certificateFile: caFile } = endpoint;
+  const client = await clientOf(endpoint.url, token, { fingerprint, caFile });
   try {
     const { pid } = await client.status(10_000);
-    return pid === endpoint.pid ? { client, pid, url: endpoint.url } : undefined;
+    return pid === endpoint.pid
+      ? { client, pid, url: endpoint.url, ...(fingerprint === undefined ? {} : { fingerprint }) }
+      : undefined;
   } catch (error) {
     // The process id was given to another process meanwhile: nobody listens there.
     if ((error as { code?: unknown }).code === 'KERNEL_UNREACHABLE') return undefined;

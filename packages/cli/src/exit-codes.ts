@@ -39,6 +39,7 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   TOKEN_NOT_FOUND: exitCodes.refused,
   TOKEN_EXISTS: exitCodes.refused,
   TOKENS_EXCEEDED: exitCodes.refused,
+  TLS_UNTRUSTED: exitCodes.refused,
   SCOPE_MISSING: exitCodes.refused,
   RATE_LIMITED: exitCodes.refused,
   CONNECTIONS_EXCEEDED: exitCodes.refused,

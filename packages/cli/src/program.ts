@@ -34,6 +34,8 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     .option('--state-dir <dir>', 'where the kernel keeps its state (default: $CLOUDOS_HOME, else by user)')
     .option('--url <url>', 'a gateway elsewhere ($CLOUDOS_URL); its token is in $CLOUDOS_TOKEN')
     .option('--token <token>', 'token for --url; visible to other users of the machine, prefer $CLOUDOS_TOKEN')
+    .option('--fingerprint <sha256>', 'trust the certificate of --url that has it ($CLOUDOS_FINGERPRINT)')
+    .option('--ca-file <file>', 'trust certificates for --url that lead to one in this PEM file ($CLOUDOS_CA_FILE)')
     .showHelpAfterError(false)
     .showSuggestionAfterError(true)
     .exitOverride()

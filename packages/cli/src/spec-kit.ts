@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { startGateway } from '@cloudos/gateway';
+import { type GatewayOptions, startGateway } from '@cloudos/gateway';
 import { FakeKernel } from '@cloudos/gateway/testing';
 import type { ClusterView, InstanceView, WorkloadView } from '@cloudos/sdk';
 import pc from 'picocolors';
@@ -48,10 +48,10 @@ export class CliBench {
     this.kernel = new FakeKernel(stateDir);
   }
 
-  static async open(options: { running: boolean }): Promise<CliBench> {
+  static async open(options: { running: boolean; tls?: GatewayOptions['tls'] }): Promise<CliBench> {
     const bench = new CliBench(await mkdtemp(join(tmpdir(), 'cloudos-cli-')));
     if (options.running) {
-      const gateway = await startGateway({ kernel: bench.kernel, stateDir: bench.stateDir });
+      const gateway = await startGateway({ kernel: bench.kernel, stateDir: bench.stateDir, tls: options.tls });
       bench.#close = () => gateway.close();
     }
     return bench;

@@ -99,8 +99,18 @@ export class HttpConnection {
   }
 }
 
+/** What Node.js says of a certificate that it does not trust (doc/api/tls.md, X509 certificate error codes). */
+const untrusted =
+  /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|CERT_|ERR_TLS_CERT_ALTNAME_INVALID|TLS_UNTRUSTED)/;
+
 function unreachable(url: string, cause: unknown): CloudosError {
   const inner = (cause as { cause?: unknown } | undefined)?.cause;
+  const code = (inner as { code?: unknown } | undefined)?.code;
+  if (typeof code === 'string' && untrusted.test(code)) {
+    return new CloudosError('TLS_UNTRUSTED', `the certificate of ${url} is not trusted: ${messageOf(inner)}`, {
+      cause,
+    });
+  }
   const reason = inner === undefined ? messageOf(cause) : messageOf(inner);
   return new CloudosError('KERNEL_UNREACHABLE', `no usable answer from ${url}: ${reason}`, { cause });
 }

@@ -21,6 +21,10 @@ export interface GatewayBounds {
   readonly socketsMax: number;
   /** TCP connections at once; beyond, they are closed on arrival. */
   readonly connectionsMax: number;
+  /** How long a client may take for the TLS handshake, and for the header of a request or an upgrade; beyond: closed with 408. */
+  readonly headersTimeoutMs: number;
+  /** How long it may take for a request as a whole. */
+  readonly requestTimeoutMs: number;
   /** Between two pings. A socket with nothing left to send that answers none of three in a row is ended. */
   readonly heartbeatMs: number;
   /** How long answers under way may go on when the gateway closes. */
@@ -35,8 +39,10 @@ export const defaultBounds: GatewayBounds = {
   feedReadsMax: 4,
   execBufferMaxBytes: 8 * 1024 * 1024,
   stdinBufferMaxBytes: 1024 * 1024,
-  socketsMax: 1_024,
-  connectionsMax: 2_048,
+  socketsMax: 16_384,
+  connectionsMax: 20_480,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 60_000,
   heartbeatMs: 30_000,
   closeGraceMs: 2_000,
 };

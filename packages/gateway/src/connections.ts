@@ -8,8 +8,8 @@ import { Quota } from './limits/quota.ts';
  */
 export class Connections {
   readonly #server: Server;
-  /** Requests under way on each open connection. WebSockets are not counted: they are closed by their own side. */
-  readonly #requests = new Map<Socket, number>();
+  /** Open connections by {@link peerOf}. WebSockets are not among them: they are closed by their own side. */
+  readonly #open = new Map<string, { readonly socket: Socket; requests: number }>();
   #closing = false;
 
   /** @param perAddressMax TCP connections that one address may have open; beyond, they are closed on arrival */
@@ -19,19 +19,21 @@ export class Connections {
     server.on('connection', (socket: Socket) => {
       const release = addresses.take(socket.remoteAddress ?? '');
       if (!release) return void socket.destroy();
-      this.#requests.set(socket, 0);
+      const peer = peerOf(socket);
+      this.#open.set(peer, { socket, requests: 0 });
       socket.on('close', () => {
         release();
-        this.#requests.delete(socket);
+        this.#open.delete(peer);
       });
     });
-    server.on('upgrade', (_request, socket) => this.#requests.delete(socket as Socket));
+    server.on('upgrade', (_request, socket) => this.#open.delete(peerOf(socket as Socket)));
     server.on('request', ({ socket }, response) => {
-      this.#requests.set(socket, (this.#requests.get(socket) ?? 0) + 1);
+      const connection = this.#open.get(peerOf(socket));
+      if (!connection) return;
+      connection.requests++;
       response.on('close', () => {
-        const left = (this.#requests.get(socket) ?? 1) - 1;
-        if (this.#requests.has(socket)) this.#requests.set(socket, left);
-        if (this.#closing && left <= 0) socket.destroySoon();
+        connection.requests--;
+        if (this.#closing && connection.requests <= 0) socket.destroySoon();
       });
     });
   }
@@ -39,11 +41,16 @@ export class Connections {
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const [socket, requests] of this.#requests) if (requests === 0) socket.destroy();
+    for (const { socket, requests } of this.#open.values()) if (requests === 0) socket.destroy();
     const late = setTimeout(() => {
-      for (const socket of this.#requests.keys()) socket.destroy();
+      for (const { socket } of this.#open.values()) socket.destroy();
     }, graceMs);
     await closed;
     clearTimeout(late);
   }
+}
+
+/** Names a connection. Over TLS a request has another socket object than the connection that it came on. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

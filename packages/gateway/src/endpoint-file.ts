@@ -7,6 +7,10 @@ export interface EndpointInfo {
   readonly pid: number;
   /** Epoch milliseconds. */
   readonly startedAt: number;
+  /** SHA-256 of the certificate, `AB:CD:…`; absent without TLS. */
+  readonly fingerprint?: string;
+  /** PEM file with the certificate. */
+  readonly certificateFile?: string;
 }
 
 export function endpointFileOf(stateDir: string): string {

@@ -1,4 +1,5 @@
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Kernel } from '@cloudos/kernel';
 import { asCloudosError, CloudosError, type Logger, messageOf, silentLogger } from '@cloudos/sdk';
@@ -16,6 +17,8 @@ import { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 import { portHolder } from './port-holder.ts';
 import { buildApp } from './routes/app.ts';
 import { allRoutes } from './routes/routes.ts';
+import { type CertificateFiles, type Identity, identityOf } from './tls/identity.ts';
+import { isLoopback, urlOf } from './tls/listening.ts';
 import { refuseUpgrade, type SocketCounts, Upgrades } from './upgrades.ts';
 
 export interface GatewayOptions {
@@ -26,6 +29,11 @@ export interface GatewayOptions {
   readonly host?: string;
   /** 0 (the default) takes any free port; `endpoint.json` says which. */
   readonly port?: number;
+  /**
+   * Absent: plain on loopback, elsewhere TLS with a generated certificate. `false`: plain, wherever it listens; `true`:
+   * a generated certificate; or files of one's own.
+   */
+  readonly tls?: boolean | CertificateFiles | undefined;
   /** Origins of browser pages that may use the gateway besides its own: `https://console.example`. */
   readonly allowedOrigins?: readonly string[];
   readonly logger?: Logger;
@@ -39,6 +47,10 @@ export interface GatewayOptions {
 export interface Gateway {
   readonly url: string;
   readonly port: number;
+  /** SHA-256 of its certificate, `AB:CD:…`; absent without TLS. */
+  readonly fingerprint?: string;
+  /** PEM file with its certificate. */
+  readonly certificateFile?: string;
   readonly tokenFile: string;
   readonly token: string;
   connections(): SocketCounts;
@@ -71,7 +83,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const context = { kernel, feed, access, bounds, logger, routes: allRoutes({ kernel, feed, access }, ending) };
   const app = buildApp(context);
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const identity = await identityFor(options, host, logger);
+  const server = serverOf(app.fetch, identity, bounds);
   server.maxConnections = bounds.connectionsMax;
   const connections = new Connections(server, limits.connectionsPerAddress);
   const upgrades = new Upgrades(context);
@@ -81,12 +94,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     refuseUpgrade(socket, new CloudosError('REQUEST_MALFORMED', `this is not HTTP: ${error.message}`));
   });
   const port = await listen(server, host, options.port ?? 0);
-  const authority = host.includes(':') ? `[${host}]` : host;
-  const url = `http://${authority}:${port}`;
-  origins.own([url, `http://127.0.0.1:${port}`, `http://localhost:${port}`]);
+  const scheme = identity ? 'https' : 'http';
+  const url = urlOf(scheme, host, port);
+  origins.own([url, `${scheme}://127.0.0.1:${port}`, `${scheme}://localhost:${port}`]);
   const { pid, startedAt } = kernel.status();
   try {
-    await writeEndpoint(stateDir, { url, pid, startedAt });
+    await writeEndpoint(stateDir, { url, pid, startedAt, ...trustOf(identity) });
   } catch (error) {
     server.close();
     throw asCloudosError(error, 'PERMISSION_DENIED', `endpoint.json cannot be written in ${stateDir}`);
@@ -95,6 +108,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     url,
     port,
+    ...trustOf(identity),
     tokenFile,
     token,
     connections: () => upgrades.counts(),
@@ -108,6 +122,39 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closing;
     },
   };
+}
+
+async function identityFor(
+  { tls, stateDir }: GatewayOptions,
+  host: string,
+  logger: Logger,
+): Promise<Identity | undefined> {
+  const wanted = tls ?? !isLoopback(host);
+  if (wanted !== false) return identityOf(wanted, stateDir, host, logger);
+  if (!isLoopback(host)) logger.warn('tokens cross the network in the clear: gateway.tls is false', { host });
+  return undefined;
+}
+
+function trustOf(identity: Identity | undefined): Pick<Gateway, 'fingerprint' | 'certificateFile'> {
+  return identity ? { fingerprint: identity.fingerprint, certificateFile: identity.certificateFile } : {};
+}
+
+/** Times for a client to say what it wants, so that one that says it slowly holds no connection for long. */
+function serverOf(
+  fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
+  identity: Identity | undefined,
+  bounds: GatewayBounds,
+): Server {
+  const times = {
+    headersTimeout: bounds.headersTimeoutMs,
+    requestTimeout: bounds.requestTimeoutMs,
+    connectionsCheckingInterval: Math.min(1_000, bounds.headersTimeoutMs),
+  };
+  if (!identity) return createAdaptorServer({ fetch, createServer, serverOptions: times }) as Server;
+  const { certificate: cert, key } = identity;
+  const handshakeTimeout = bounds.headersTimeoutMs;
+  const serverOptions = { ...times, cert, key, handshakeTimeout, minVersion: 'TLSv1.2' as const };
+  return createAdaptorServer({ fetch, createServer: createSecureServer, serverOptions }) as Server;
 }
 
 function listen(server: Server, host: string, port: number): Promise<number> {

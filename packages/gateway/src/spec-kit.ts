@@ -74,6 +74,7 @@ export interface ListenerOptions {
   readonly headers?: Record<string, string>;
   readonly autoPong?: boolean;
   readonly perMessageDeflate?: boolean;
+  readonly ca?: string;
 }
 
 /** A WebSocket that keeps what it received. */

@@ -151,6 +151,14 @@ export const errorCodes = {
     'The file of the tokens cannot be understood; whom to let in is not known.',
     'Restore it, or remove it: every token but the one in the token file is then void.',
   ],
+  TLS_INVALID: [
+    'The certificate or the key of the gateway cannot be used.',
+    'Correct the file that is named (gateway.tls in the stack file).',
+  ],
+  TLS_UNTRUSTED: [
+    'The gateway shows a certificate that is not trusted.',
+    'Compare its fingerprint with the one that `cloudos up` printed, then give --fingerprint, or --ca-file.',
+  ],
   SCOPE_MISSING: [
     'The token does not hold the scope that the request needs.',
     'Use a token with the scope that is named: `cloudos token create --scope …`.',

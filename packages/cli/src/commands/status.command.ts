@@ -14,9 +14,14 @@ export function addStatus(program: Command, context: CliContext): void {
     .addHelpText('after', '\nExamples:\n  cloudos status\n  cloudos status -o json')
     .action(async ({ output }: { output: string }) => {
       const { terminal } = context;
-      const { client, url } = await connect(context);
+      const { client, url, fingerprint } = await connect(context);
       const [status, view, plugins] = await Promise.all([client.status(), client.view(), client.plugins()]);
-      if (output === 'json' || output === 'yaml') return printStructured(terminal, { ...status, url }, output);
+      if (output === 'json' || output === 'yaml')
+        return printStructured(
+          terminal,
+          { ...status, url, ...(fingerprint === undefined ? {} : { fingerprint }) },
+          output,
+        );
       const ready = view.instances.filter(({ state }) => state === 'ready').length;
       const unwell = plugins.filter(({ state }) => state !== 'active');
       const lines = fields(
@@ -25,6 +30,7 @@ export function addStatus(program: Command, context: CliContext): void {
           ['version', status.version],
           ['kernel', `process ${status.pid}, up ${age(Date.now() - status.startedAt)}`],
           ['gateway', url],
+          ...(fingerprint === undefined ? [] : [['certificate', `SHA-256 ${fingerprint}`] as [string, string]]),
           ...plugins.flatMap(({ plugin, url: at }): [string, string][] => (at === undefined ? [] : [[plugin, at]])),
           ['state', status.stateDir],
           ['log', `${plural(status.head + 1, 'event')}, the last at position ${status.head}`],

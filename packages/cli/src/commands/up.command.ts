@@ -59,6 +59,7 @@ async function up(context: CliContext, options: UpOptions): Promise<void> {
   }
   const started = await startDetached(stackFile, stateDir);
   context.terminal.line(`the kernel runs in the background: process ${started.pid}, ${started.url}`);
+  if (started.fingerprint) context.terminal.line(`certificate: SHA-256 ${started.fingerprint}`);
   if (manifests.length > 0) await apply(context, started, manifests, options);
 }
 

@@ -58,6 +58,7 @@ async function runServed(
   const { client, gateway } = served;
   const { colors } = terminal;
   say(stepLine(colors, 'gateway', `${gateway.url} ${colors.dim(`token in ${gateway.tokenFile}`)}`));
+  if (gateway.fingerprint) say(stepLine(colors, 'certificate', `SHA-256 ${gateway.fingerprint}`));
   const adopted = await adoptedInstances(client);
   if (adopted.length > 0) say(stepLine(colors, 'adopted', plural(adopted.length, 'running instance'), colors.green));
   const { head } = await client.status();

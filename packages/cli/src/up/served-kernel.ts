@@ -1,7 +1,7 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { CloudosClient } from '@cloudos/client';
-import type { Gateway } from '@cloudos/gateway';
-import type { Kernel } from '@cloudos/kernel';
+import type { Gateway, GatewayLimits, GatewayOptions } from '@cloudos/gateway';
+import type { Kernel, Stack } from '@cloudos/kernel';
 import type { CliContext } from '../context.ts';
 import { clientOf } from '../endpoint.ts';
 import { makeStateDir, rememberStack } from '../state-dir.ts';
@@ -47,11 +47,22 @@ export async function serveStack(context: Pick<CliContext, 'env'>, options: Serv
   try {
     const kernel = await bootKernel({ stack, stateDir, logger, onProgress, onFatal });
     await rememberStack(stateDir, stackFile);
-    const { host, port, origins } = stack.gateway;
+    const { host, port, origins, limits } = stack.gateway;
     const onEnd = (how: 'stopped' | 'down') => end({ how });
     try {
-      const gateway = await startGateway({ kernel, stateDir, logger, host, port, allowedOrigins: origins, onEnd });
-      const client = clientOf(gateway.url, gateway.token);
+      const gateway = await startGateway({
+        kernel,
+        stateDir,
+        logger,
+        host,
+        port,
+        allowedOrigins: origins,
+        tls: tlsOf(stack),
+        limits: limits as Partial<GatewayLimits>,
+        onEnd,
+      });
+      const { fingerprint, certificateFile: caFile } = gateway;
+      const client = await clientOf(gateway.url, gateway.token, { fingerprint, caFile });
       const close = async () => {
         await gateway.close();
         await kernel.stop();
@@ -67,4 +78,10 @@ export async function serveStack(context: Pick<CliContext, 'env'>, options: Serv
     logger.close();
     throw error;
   }
+}
+
+/** Files are named relative to the stack file. */
+function tlsOf({ gateway: { tls }, dir }: Stack): GatewayOptions['tls'] {
+  if (typeof tls !== 'object') return tls;
+  return { certificate: resolve(dir, tls.certificate), key: resolve(dir, tls.key) };
 }

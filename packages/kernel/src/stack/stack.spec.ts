@@ -26,7 +26,7 @@ describe('a stack file', () => {
     ]);
     expect(log).toEqual({ plugin: 'log-memory', config: undefined });
     expect(resources).toEqual({ plugin: 'resources-borg', config: { seed: 1 } });
-    expect(gateway).toEqual({ host: '127.0.0.1', port: 0, origins: [] });
+    expect(gateway).toEqual({ host: '127.0.0.1', port: 0, origins: [], limits: {} });
   });
 
   it('has a digest of what it says, not of how it is written', () => {

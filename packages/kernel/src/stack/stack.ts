@@ -22,6 +22,19 @@ const nodeEntry = z.strictObject({
   guests: z.array(pluginEntry).min(1),
 });
 
+const atLeastOne = z.int().min(1).max(1_000_000_000).optional();
+
+/** Numbers that are open at once, and rates on average, of one token (all its clients together) or one address. */
+const gatewayLimits = z.strictObject({
+  connectionsPerToken: atLeastOne,
+  connectionsPerAddress: atLeastOne,
+  subscriptionsPerToken: atLeastOne,
+  requestsPerSecondPerToken: atLeastOne,
+  requestsPerSecondPerAddress: atLeastOne,
+  refusalsPerMinutePerAddress: atLeastOne,
+  messagesPerSecondPerToken: atLeastOne,
+});
+
 const stackSchema = z.strictObject({
   apiVersion: z.literal('cloudos/v1'),
   kind: z.literal('Stack'),
@@ -40,8 +53,12 @@ const stackSchema = z.strictObject({
       port: z.int().min(0).max(65_535).default(0),
       /** Origins of browser pages that may use the gateway. */
       origins: z.array(z.string()).default([]),
+      /** true: with a generated certificate. Absent: so unless `host` is loopback. false: plain, wherever it listens. */
+      tls: z.union([z.boolean(), z.strictObject({ certificate: z.string(), key: z.string() })]).optional(),
+      /** What one token and one address may use; what is absent is as it is by default. */
+      limits: gatewayLimits.default({}),
     })
-    .default({ host: '127.0.0.1', port: 0, origins: [] }),
+    .default({ host: '127.0.0.1', port: 0, origins: [], limits: {} }),
 });
 
 export type PluginEntry = z.output<typeof pluginEntry>;
