@@ -1,11 +1,11 @@
 // npm run setup: installs every component that the tests use (Debian and Ubuntu, as root), then the dependencies.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { components, isThere } from './lib/components.mjs';
 import { ensureInstalled } from './lib/install.mjs';
 import { fail, run, say } from './lib/workspace.mjs';
 
 const missing = components
-  .map((component) => ({ ...component, commands: component.commands.filter((command) => !isThere(command)) }))
+  .map((component) => ({ ...component, commands: missingOf(component) }))
   .filter(({ commands }) => commands.length > 0);
 
 if (missing.length === 0) {
@@ -24,6 +24,10 @@ if (missing.length === 0) {
 }
 await ensureInstalled();
 say('Ready: npm test, npm start.');
+
+function missingOf({ commands, files = [] }) {
+  return [...commands.filter((command) => !isThere(command)), ...files.filter((file) => !existsSync(file))];
+}
 
 function isDebian() {
   if (!isThere('apt-get')) return false;

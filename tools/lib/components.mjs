@@ -1,12 +1,18 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** What the tests and the default stack use beside Node.js: the Debian package, its commands, and what for. */
+/** What the tests and the default stack use beside Node.js: the Debian package, its commands or files, and what for. */
 export const components = [
   { package: 'util-linux', commands: ['unshare', 'nsenter', 'setpriv'], purpose: 'namespaces of zones' },
   { package: 'mount', commands: ['mount', 'umount'], purpose: 'file systems of zones, and a small disk for the log' },
   { package: 'bsdutils', commands: ['script'], purpose: 'terminals in zones' },
   { package: 'iproute2', commands: ['ip'], purpose: 'network interfaces of zones' },
+  { package: 'gcc', commands: ['gcc'], purpose: 'the test programs of guests' },
+  { package: 'libc6-dev', commands: [], files: ['/usr/include/stdio.h'], purpose: 'the test programs of guests' },
+  { package: 'busybox-static', commands: ['busybox'], purpose: 'the userland of test images' },
+  { package: 'squashfs-tools', commands: ['mksquashfs'], purpose: 'disks of images for virtual machines' },
+  { package: 'xz-utils', commands: ['xz'], purpose: 'compressed images' },
+  { package: 'zstd', commands: ['zstd'], purpose: 'compressed images' },
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
   { package: 'busybox-static', commands: ['busybox'], purpose: 'the image that guests of the tests run' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },

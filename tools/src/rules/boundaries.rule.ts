@@ -14,6 +14,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   images: ['host-tools', 'sdk'],
   'node-network': ['host-tools', 'sdk'],
   qemu: ['host-tools', 'images', 'node-network', 'sdk'],
+  'test-images': ['host-tools', 'images', 'sdk'],
   'native-api': ['sdk'],
   client: ['sdk'],
   conformance: ['sdk'],
@@ -35,7 +36,7 @@ const bySlot: Readonly<Record<string, readonly string[]>> = {
   api: ['native-api', 'yarn-scheduler'],
 };
 /** What every spec may import beside what its package may. */
-const forSpecs = ['conformance', 'testing', 'event-log'];
+const forSpecs = ['conformance', 'testing', 'event-log', 'test-images'];
 
 /** The packages of the workspace that a source of the project may import. */
 export function allowedFor(project: Project, isTest: boolean): readonly string[] {

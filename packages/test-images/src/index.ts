@@ -1,0 +1,2 @@
+export { buildProgram, type TestProgram } from './programs.ts';
+export { counterImage, obstacleToTestImages, shellImage } from './test-images.ts';

@@ -1,0 +1,21 @@
+// npm run images -- <directory>: makes the small images that tests and examples use (counter:1, shell:1) from Debian's
+// packages, without any network, in an image store: a state directory's `images`, or any OCI layout.
+import { resolve } from 'node:path';
+import { ensureBuilt, ensureInstalled } from './lib/install.mjs';
+import { fail, say } from './lib/workspace.mjs';
+
+await ensureInstalled();
+await ensureBuilt();
+const { makeTestImages } = await import('./dist/index.js');
+
+const [directory, ...more] = process.argv.slice(2);
+if (!directory || more.length > 0) {
+  fail('usage: npm run images -- <directory>   (for a kernel: its state directory with /images)');
+}
+try {
+  for (const { reference, digest, sizeBytes } of await makeTestImages(resolve(directory))) {
+    say(`${reference}  ${digest.slice(0, 19)}  ${Math.ceil(sizeBytes / 1024)} KiB`);
+  }
+} catch (error) {
+  fail(error.message);
+}
