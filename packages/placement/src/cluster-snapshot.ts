@@ -57,6 +57,7 @@ export function clusterSnapshot(options: ClusterOptions): PolicySnapshot<Cluster
 }
 
 function save(cluster: Cluster): SavedCluster {
+  cluster.tentative.takeBack();
   const shapes = new Map<Shape, number>();
   const profiles = new Map<Profile, number>();
   const workloads = new Map([...cluster.workloads.values()].map((workload, index) => [workload, index]));
@@ -153,7 +154,7 @@ function loadInstance(cluster: Cluster, saved: SavedCluster, instance: SavedClus
   } else if (nominated >= 0) {
     cluster.nominate(record, nominated);
   } else {
-    cluster.enqueue(record);
+    cluster.groups.enqueue(record);
   }
   record.told = told;
 }

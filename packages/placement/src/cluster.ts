@@ -7,9 +7,10 @@ import { estimateUsage, lend, reviewOverdraft } from './lending.ts';
 import { applyNodeEvent } from './node-events.ts';
 import { NodeTable } from './node-table.ts';
 import { OwnerTree } from './owner-tree.ts';
-import { PendingGroup } from './pending-group.ts';
+import { PendingGroups } from './pending-groups.ts';
 import { Profiles } from './profile.ts';
 import { Shapes } from './shape.ts';
+import { Tentative } from './tentative.ts';
 import { signatureOf } from './unplaceable.ts';
 import { WorkloadRecord } from './workload-record.ts';
 
@@ -43,9 +44,11 @@ export class Cluster {
   /** The numbers that rules about company are about. */
   readonly company: CompanyIndex;
   readonly owners = new OwnerTree();
+  /** What the last round has decided and the log has not told yet. */
+  readonly tentative = new Tentative((record, slot) => this.vacate(record, slot));
   readonly instances = new Map<string, InstanceRecord>();
   readonly workloads = new Map<string, WorkloadRecord>();
-  readonly groups = new Map<string, PendingGroup>();
+  readonly groups: PendingGroups;
   /** Those for whom others are being preempted. They wait outside of the groups. */
   readonly nominees = new Map<string, InstanceRecord>();
   /** Slots of the nodes that are being drained. */
@@ -61,10 +64,10 @@ export class Cluster {
   version = 0;
   /** The version at which the nodes, their facts or states, or what owners may use changed last. */
   factsChangedAt = 0;
-  #lastGroup: PendingGroup | undefined;
 
   constructor(options: ClusterOptions) {
     this.options = options;
+    this.groups = new PendingGroups(options.groupByWorkload === true);
     this.nodes = new NodeTable(options.tiers, options.domains, options.lending !== undefined);
     this.shapes = new Shapes(this.nodes.facts);
     this.company = new CompanyIndex(
@@ -76,6 +79,7 @@ export class Cluster {
   /** Takes in an event of the log. Types that do not concern placement are ignored. */
   apply(event: SharedEvent): void {
     this.version++;
+    this.tentative.meet(event);
     switch (event.type) {
       case 'InstanceRequested':
         return this.#request(event.data);
@@ -164,7 +168,7 @@ export class Cluster {
 
   #request(data: EventData<'InstanceRequested'>): void {
     if (this.instances.has(data.instance)) return;
-    this.enqueue(this.admit(data.instance, data, this.requested));
+    this.groups.enqueue(this.admit(data.instance, data, this.requested));
   }
 
   #kin(workload: WorkloadRecord, request: AdmittedRequest): Kin {
@@ -213,56 +217,34 @@ export class Cluster {
     return record;
   }
 
-  /** Puts the record in line with those of its shape and priority, at the place that its order gives it. */
-  enqueue(record: InstanceRecord): void {
-    let group = this.#lastGroup;
-    const { profile } = record.kin;
-    const own = this.options.groupByWorkload === true;
-    if (
-      group?.shape !== record.shape ||
-      group.priority !== record.priority ||
-      group.profile !== profile ||
-      group.live === 0 ||
-      (own && group.items[group.head]?.workload !== record.workload)
-    ) {
-      const key = `${record.priority} ${record.shape.key} ${profile.key}${own ? ` ${record.workload.name}` : ''}`;
-      group = this.groups.get(key);
-      if (!group) {
-        group = new PendingGroup(key, record.shape, record.priority, profile);
-        this.groups.set(key, group);
-      }
-      this.#lastGroup = group;
-    }
-    group.add(record);
-  }
-
-  #dequeue(record: InstanceRecord): void {
-    const { group } = record;
-    if (!group) return;
-    group.remove(record);
-    if (group.live === 0) this.groups.delete(group.key);
-  }
-
   #place(instance: string, node: string): void {
     const record = this.instances.get(instance);
     if (!record) return;
     this.placements++;
-    this.#dequeue(record);
+    this.groups.dequeue(record);
     this.#endNomination(record);
     if (record.slot >= 0) this.#release(record);
     const slot = this.nodes.slotOf(node);
-    if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') return this.forget(record);
-    this.settle(record, slot);
+    if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') {
+      this.tentative.takeBack();
+      return this.forget(record);
+    }
+    if (this.tentative.confirm(record, slot)) this.#seat(record, slot);
+    else this.settle(record, slot);
     this.reviewNominees(slot);
   }
 
   /** The record is on that node from now on. */
   settle(record: InstanceRecord, slot: number): void {
+    this.#seat(record, slot);
+    this.occupy(record, slot);
+  }
+
+  #seat(record: InstanceRecord, slot: number): void {
     record.phase = 'placed';
     record.slot = slot;
     this.nodes.facts[slot]!.instances.add(record);
     record.kin.placed++;
-    this.occupy(record, slot);
   }
 
   /** Whether rules about company, its own and those of others, let the instance be on the node. */
@@ -319,7 +301,7 @@ export class Cluster {
   /** Others are being preempted on that node for the record. */
   nominate(record: InstanceRecord, slot: number): void {
     if (record.nominated === slot) return;
-    this.#dequeue(record);
+    this.groups.dequeue(record);
     this.#endNomination(record);
     record.nominated = slot;
     this.nominees.set(record.id, record);
@@ -344,7 +326,7 @@ export class Cluster {
     for (const record of [...this.nominees.values()]) {
       if (record.nominated !== slot || !which(record)) continue;
       this.#endNomination(record);
-      this.enqueue(record);
+      this.groups.enqueue(record);
     }
   }
 
@@ -382,7 +364,7 @@ export class Cluster {
 
   /** The record is gone. */
   forget(record: InstanceRecord): void {
-    this.#dequeue(record);
+    this.groups.dequeue(record);
     this.#endNomination(record);
     if (record.slot >= 0) this.#release(record);
     this.instances.delete(record.id);

@@ -148,6 +148,7 @@ export class FitIndex {
 
 /** False: the query has enough. */
 function visitMembers({ words, summary }: Members, start: number, query: FitQuery): boolean {
+  const { among } = query;
   const first = start % summary.length;
   for (let step = 0; step < summary.length; step++) {
     const at = first + step < summary.length ? first + step : first + step - summary.length;
@@ -156,7 +157,7 @@ function visitMembers({ words, summary }: Members, start: number, query: FitQuer
       const lowestWord = filled & -filled;
       const word = (at << 5) + 31 - Math.clz32(lowestWord);
       filled ^= lowestWord;
-      if (!visitWord(words[word]! & query.among[word]!, word << 5, query)) return false;
+      if (!visitWord(words[word]! & among[word]!, word << 5, query)) return false;
     }
   }
   return true;

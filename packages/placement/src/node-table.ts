@@ -276,7 +276,8 @@ export class NodeTable {
     const at = slot * width;
     const { capacity, used, reserved, leaving, free } = this;
     for (let index = at; index < at + width; index++) {
-      free[index] = capacity[index]! - used[index]! - Math.max(0, reserved[index]! - leaving[index]!);
+      const kept = reserved[index]! - leaving[index]!;
+      free[index] = capacity[index]! - used[index]! - Math.max(0, kept);
     }
     this.stamps[slot] = this.stamps[slot]! + 1;
     const open = this.open[slot] === 1;

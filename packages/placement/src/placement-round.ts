@@ -42,7 +42,8 @@ export const maintenanceNoticeDefaultMs = 300_000;
  * One `react`: begins and ends maintenance that is due, moves instances off draining nodes, puts out those who have
  * borrowed what is needed after all, serves those for whom others were preempted, then everyone who
  * waits, by priority and first come first within it. Decisions are tried out on the cluster, so that each sees those
- * before it, and taken back at the end: the cluster is left as it was.
+ * before it, and taken back at the end, or when anything but what was decided comes next: to everyone who looks the
+ * cluster is as it was.
  */
 export function decideRound(
   cluster: Cluster,
@@ -50,6 +51,7 @@ export function decideRound(
   limits: RoundLimits,
   now: number,
 ): Decision {
+  cluster.tentative.takeBack();
   const { events, wakeAt } = decideMaintenance(cluster, limits.maintenanceNoticeMs ?? maintenanceNoticeDefaultMs, now);
   // what they change is taken in before anything else is decided
   if (events.length > 0) return { events, wakeAt: now };
@@ -97,10 +99,7 @@ class Round {
 
   takeBack(): void {
     const { nodes } = this.#cluster;
-    for (let at = this.#placed.length - 1; at >= 0; at--) {
-      const record = this.#placed[at]!;
-      this.#cluster.vacate(record, this.#slots[at]!);
-    }
+    this.#cluster.tentative.keep(this.#placed, this.#slots);
     for (const { slot, shape, by } of this.#reserved) nodes.reserve(slot, shape, by === 1 ? -1 : 1);
     for (const victim of this.#victims) nodes.leave(victim.slot, victim.shape, -1);
   }

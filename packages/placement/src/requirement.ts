@@ -56,7 +56,8 @@ export class Requirement {
     this.runtime = runtime;
     this.constraints = constraints;
     this.#nodes = nodes;
-    for (let slot = 0; slot < nodes.length; slot++) this.review(slot);
+    this.bits = new Uint32Array(Math.max(64, (nodes.length + 31) >>> 5));
+    for (let slot = 0; slot < nodes.length; slot++) this.#match(slot);
   }
 
   metBy(slot: number): boolean {
@@ -72,6 +73,10 @@ export class Requirement {
     }
     this.#domains.clear();
     this.#fewest.clear();
+    this.#match(slot);
+  }
+
+  #match(slot: number): void {
     const { attributes, runtimes } = this.#nodes[slot]!;
     const met =
       (this.runtime === undefined ? runtimes.size > 0 : runtimes.has(this.runtime)) &&

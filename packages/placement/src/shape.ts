@@ -52,22 +52,38 @@ export class Shape {
     return dimension === 0 ? this.cpu : dimension === 1 ? this.memory : dimension === 2 ? this.disk : this.pids;
   }
 
-  /** The usual case, told without making a key: the same plain amounts, runtime and node, nothing else. */
-  isPlain({ requests, runtime, constraints, node, hostPorts }: Demand): boolean {
+  /** Told without making a key, for all but named custom resources: the usual case. */
+  says({ requests, runtime, constraints, node, hostPorts }: Demand): boolean {
     return (
       requests.cpuMillis === this.cpu &&
       requests.memoryBytes === this.memory &&
       requests.diskBytes === this.disk &&
       requests.pids === this.pids &&
       requests.custom === undefined &&
-      this.plain &&
-      (hostPorts === undefined || hostPorts.length === 0) &&
+      this.custom.length === 0 &&
       runtime === this.demand.runtime &&
       node === this.demand.node &&
-      (constraints === undefined || constraints.length === 0) &&
-      this.requirement.constraints.length === 0
+      sameItems(hostPorts ?? none, this.hostPorts) &&
+      sameConstraints(constraints ?? none, this.requirement.constraints)
     );
   }
+}
+
+const none: readonly never[] = [];
+
+function sameItems<Item>(one: readonly Item[], other: readonly Item[]): boolean {
+  return one === other || (one.length === other.length && one.every((item, at) => item === other[at]));
+}
+
+function sameConstraints(one: readonly Constraint[], other: readonly Constraint[]): boolean {
+  return (
+    one === other ||
+    (one.length === other.length &&
+      one.every(({ attribute, operator, values }, at) => {
+        const { attribute: otherAttribute, operator: otherOperator, values: otherValues } = other[at]!;
+        return attribute === otherAttribute && operator === otherOperator && sameItems(values, otherValues);
+      }))
+  );
 }
 
 /** Every shape that some instance has at present. */
@@ -83,7 +99,7 @@ export class Shapes {
 
   /** The shape of that demand, held once more: give it back with {@link release}. */
   hold(demand: Demand, likely?: Shape): Shape {
-    const shape = likely?.isPlain(demand) && likely.holders > 0 ? likely : this.#find(demand);
+    const shape = likely?.says(demand) && likely.holders > 0 ? likely : this.#find(demand);
     shape.holders++;
     return shape;
   }

@@ -80,9 +80,9 @@ export class CandidateWindow implements FitQuery {
     return slot;
   }
 
-  /** Half of the sample may be used up: fuller nodes than those left in it may have come within reach. */
+  /** The sample may be used up: fuller nodes than those left in it may have come within reach. */
   get #stale(): boolean {
-    return !this.#complete && (this.#only !== undefined || this.#size === 0 || this.#uses * 2 >= this.#slots.length);
+    return !this.#complete && (this.#only !== undefined || this.#size === 0 || this.#uses >= this.#slots.length);
   }
 
   #pick(kin: Kin): number {

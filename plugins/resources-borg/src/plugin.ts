@@ -7,7 +7,7 @@ export const borgConfig = z.strictObject({
   /** Events that one call decides at most; what is left follows at once. */
   decisionsMax: z.int().positive().max(65_536).default(4_096),
   /** Feasible nodes that are compared for each placement. */
-  candidates: z.int().positive().max(10_000).default(32),
+  candidates: z.int().positive().max(10_000).default(16),
   /** Whether instances of a higher band may push out those of a lower one. */
   preemption: z.boolean().default(true),
   /** Node attributes over whose values the instances of a workload are spread. */
