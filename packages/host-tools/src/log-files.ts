@@ -25,7 +25,7 @@ export async function logSizes(directory: string): Promise<{ stdout: number; std
 export async function* readLogFiles(
   directory: string,
   request: LogRequest,
-  hasEnded: () => boolean,
+  hasEnded: () => boolean | Promise<boolean>,
 ): AsyncGenerator<OutputChunk> {
   const cursors = streams.map((stream) => new LogCursor(directory, stream));
   const wakener = new Wakener(directory, request.signal);
@@ -33,7 +33,7 @@ export async function* readLogFiles(
     for (const cursor of cursors) await cursor.begin(request.tailLines);
     for (let endedAt: number | undefined; ; ) {
       if (request.signal?.aborted) return;
-      const ended = hasEnded();
+      const ended = await hasEnded();
       if (ended) endedAt ??= Date.now();
       const complete = ended && (await allDrained(directory));
       let any = false;

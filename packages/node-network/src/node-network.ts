@@ -222,6 +222,26 @@ export class NodeNetwork {
     await runCommand(ip(), ['-batch', '-'], { input: `${lines.join('\n')}\n` });
   }
 
+  /**
+   * Makes a tap interface in the network namespace of a process, for a virtual machine in it, joined with the bridge by a
+   * pair of interfaces. All of it goes away with the namespace.
+   */
+  async plugTapInto({ link }: Pick<Plug, 'link'>, pid: number, tap: { name: string; user?: number }): Promise<void> {
+    const { name } = await this.ensure();
+    const outside = `link add ${link} master ${name} up type veth peer name eth0 netns ${pid}\n`;
+    await runCommand(ip(), ['-batch', '-'], { input: outside });
+    const inside = [
+      'link add br0 type bridge forward_delay 0 mcast_snooping 0',
+      'link set eth0 master br0 up',
+      `tuntap add dev ${tap.name} mode tap${tap.user === undefined ? '' : ` user ${tap.user}`}`,
+      `link set ${tap.name} master br0 up`,
+      'link set br0 up',
+      'link set lo up',
+    ];
+    const enter = ['-t', String(pid), '-n', ip(), '-batch', '-'];
+    await runCommand(findTool('nsenter') ?? 'nsenter', enter, { input: `${inside.join('\n')}\n` });
+  }
+
   /** Removes a guest's cable or tap; absent already is fine. */
   async unplug(link: string): Promise<void> {
     if (!existsSync(`/sys/class/net/${link}`)) return;

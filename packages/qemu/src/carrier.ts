@@ -39,8 +39,12 @@ export type QemuRun =
  */
 export interface Carrier {
   readonly kind: string;
+  /** QEMU has a network namespace of its own: a tap is made there when it runs. */
+  readonly ownNetwork: boolean;
   /** Starts QEMU. Resolves when it was begun; whether it lives is told by {@link look}. */
   launch(run: QemuLaunch): Promise<void>;
+  /** QEMU answers: it holds its consoles now. */
+  began?(name: string): void;
   look(name: string, launch: string): Promise<QemuRun>;
   /** Ends QEMU at once. */
   kill(name: string): Promise<void>;

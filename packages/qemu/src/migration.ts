@@ -7,6 +7,7 @@ import { finished, pipeline } from 'node:stream/promises';
 import { CloudosError } from '@cloudos/sdk';
 import type { QmpClient } from './qmp.ts';
 import { connectUnix, listenUnix } from './unix-socket.ts';
+import { isDiskFull } from './vm-state.ts';
 
 /** How long the memory of a machine may take to be written or read. */
 const streamMaxMs = 60_000;
@@ -34,13 +35,17 @@ export async function saveState(qmp: QmpClient, workDir: string, file: string): 
     saved.catch(() => {});
     await qmp.execute('migrate-set-parameters', fast);
     await qmp.execute('migrate', { uri: `unix:${socketName}` });
-    await migrated(qmp);
+    // Where the file could not be written QEMU knows only that nobody listens any more.
+    await migrated(qmp).catch(async (error: unknown) => {
+      await saved;
+      throw error;
+    });
     await saved;
     return (await stat(file)).size;
   } catch (error) {
     await rm(file, { force: true });
-    if (['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')) {
-      throw new CloudosError('HOST_COMMAND_FAILED', `there is no space left for the snapshot at ${file}`, {
+    if (isDiskFull(error)) {
+      throw new CloudosError('DISK_FULL', `there is no space left for the snapshot at ${file}`, {
         cause: error,
       });
     }

@@ -6,6 +6,7 @@ import {
   type ControlGroups,
   closedStdio,
   isAlive,
+  logSizes,
   type ProcessIdentity,
   processesWithArgument,
   signalProcess,
@@ -15,7 +16,6 @@ import {
 import { CloudosError, type GuestStats } from '@cloudos/sdk';
 import type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
 import { shimScript } from './shim-script.ts';
-import { logSizes } from './vm-logs.ts';
 import { machineDir, type VmStore } from './vm-state.ts';
 
 /** How long the script may take to begin. */
@@ -33,6 +33,7 @@ interface RecordedRun {
 
 export interface ProcessCarrierOptions {
   readonly kind: string;
+  readonly ownNetwork?: boolean;
   readonly store: VmStore;
   readonly groups: ControlGroups;
   readonly logMaxBytes: number;
@@ -47,10 +48,12 @@ export interface ProcessCarrierOptions {
 /** QEMU below a shell script that waits for it, keeps its consoles and records its end. */
 export class ProcessCarrier implements Carrier {
   readonly kind: string;
+  readonly ownNetwork: boolean;
   readonly #options: ProcessCarrierOptions;
 
   constructor(options: ProcessCarrierOptions) {
     this.kind = options.kind;
+    this.ownNetwork = options.ownNetwork ?? false;
     this.#options = options;
   }
 
@@ -98,7 +101,7 @@ export class ProcessCarrier implements Carrier {
   }
 
   async clear(name: string): Promise<void> {
-    const { store, groups, inner, joinsGroups = true } = this.#options;
+    const { store, groups, inner } = this.#options;
     const run = this.#run(name);
     await this.kill(name);
     if (run) await until(goneMaxMs, () => !isAlive(run.child) && !isAlive(run.shim));
@@ -106,10 +109,7 @@ export class ProcessCarrier implements Carrier {
     const left = processesWithArgument(join(store.directory(name), 'shim.sh'));
     if (run) left.push(run.child, run.shim);
     for (const process of left) signalProcess(process, 'SIGKILL');
-    const gone = await until(
-      goneMaxMs,
-      () => left.every((process) => !isAlive(process)) && (!joinsGroups || groups.remove(name)),
-    );
+    const gone = await until(goneMaxMs, () => left.every((process) => !isAlive(process)) && groups.remove(name));
     if (!gone) {
       throw new CloudosError('HOST_COMMAND_FAILED', `the processes of ${name} are not gone in ${goneMaxMs} ms`);
     }

@@ -1,4 +1,4 @@
-import { shellWord } from '@cloudos/host-tools';
+import { logBlocks, loggerFunction, shellWord } from '@cloudos/host-tools';
 
 /** What the script beside a run of QEMU does. */
 export interface ShimPlan {
@@ -19,38 +19,17 @@ export interface ShimPlan {
   readonly logSizes: { readonly stdout: number; readonly stderr: number };
 }
 
-const block = 4096;
-
 /**
  * The shell script that stays beside a run of QEMU and outlives the kernel. Two loggers read the consoles from FIFOs
  * (`m/out`, `m/err`) and rotate their files; the shim waits for QEMU and records how it ended.
  */
 export function shimScript(plan: ShimPlan): string {
-  const blocks = (size: number) => Math.max(1, Math.floor((plan.logMaxBytes - size) / block));
+  const blocks = (size: number) => logBlocks(plan.logMaxBytes, size);
   return `#!/bin/sh
 umask 077
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
-logger() {
-  left=$2
-  tries=0
-  while :; do
-    if said=$(dd bs=${block} count="$left" oflag=append conv=notrunc of="$1" 2>&1); then
-      records=\${said%% records in*}
-      records=\${records##*[!0-9+]}
-      [ $(( $records )) -lt "$left" ] && break
-    else
-      tries=$(( tries + 1 ))
-      [ $tries -gt 3 ] && { cat >/dev/null; break; }
-      : >"$1"
-    fi
-    size=$(stat -c %s "$1")
-    if [ "$size" -ge ${plan.logMaxBytes - block} ]; then mv -f "$1" "$1.1"; size=0; fi
-    left=$(( (${plan.logMaxBytes} - size) / ${block} ))
-    [ "$left" -ge 1 ] || left=1
-  done
-  : >"$1.end"
-}
+${loggerFunction(plan.logMaxBytes)}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }

@@ -33,6 +33,8 @@ export interface VmFlavour {
   admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>>;
   /** Fills the directory of a guest that is being created. */
   fill?(vm: Vm): Promise<void>;
+  /** A guest is being removed: give back what was taken for it. */
+  removed?(vm: Vm): Promise<void>;
   machine(vm: Vm): Promise<Machine>;
   /** QEMU answers; the guest begins, or goes on from a snapshot. Resolves when the guest's program runs. */
   started?(vm: Vm, qmp: QmpClient, resumed: boolean, isAlive: () => Promise<boolean>): Promise<void>;
@@ -47,7 +49,7 @@ export interface VmFlavour {
   exec?(vm: Vm, request: ExecRequest): Promise<ExecSession>;
   stats?(vm: Vm, outside: GuestStats): Promise<GuestStats>;
   probe?(vm: Vm, probe: Probe): Promise<ProbeResult>;
-  /** Before and after a state is saved: quiet down what is connected from outside. */
+  /** A state is about to be saved: quiet down what is connected from outside. */
   beforeSnapshot?(vm: Vm): Promise<void>;
   /** Closes what is open; guests go on. */
   detach?(): void;

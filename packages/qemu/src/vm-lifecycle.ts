@@ -5,7 +5,7 @@ import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudo
 import { loadState } from './migration.ts';
 import { QmpClient } from './qmp.ts';
 import type { Machine, Vm } from './vm-flavour.ts';
-import { forwardedPorts, macOfGuest, netdev, type VmBridge } from './vm-network.ts';
+import { forwardedPorts, hub, innerTap, macOfGuest, netdev, plugIntoHub, type VmBridge } from './vm-network.ts';
 import { restoreDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmNetworkState, type VmState } from './vm-state.ts';
 import { lastAttempt, type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
@@ -91,11 +91,13 @@ export class VmLifecycle {
     const machine = await flavour.machine(vm);
     const source = snapshot === undefined ? undefined : await this.#snapshot(environment, vm, machine, snapshot);
     const { bridge, user } = this.#settings;
-    const tap = bridge && state.network?.kind === 'bridge' ? bridge.linkName(ownerOf(environment, name)) : undefined;
+    const bridged = bridge && state.network?.kind === 'bridge';
+    const tap = bridged && !carrier.ownNetwork ? bridge.linkName(ownerOf(environment, name)) : undefined;
     if (tap !== undefined) await bridge?.plugTap({ link: tap }, user);
     await this.#giveToQemu(vm, machine);
     const launch = state.launch ?? '';
-    const ports = tap === undefined ? tcpPorts(state) : [];
+    const ports = bridged ? [] : tcpPorts(state);
+    const card = bridged && carrier.ownNetwork ? hub : netdev(tap, ports);
     await carrier.launch({
       name,
       directory,
@@ -103,7 +105,7 @@ export class VmLifecycle {
       args: [
         ...monitorArguments(launch),
         '-netdev',
-        netdev(tap, ports),
+        card,
         ...machine.args,
         ...(source || machine.incoming ? ['-incoming', 'defer'] : []),
       ],
@@ -129,6 +131,8 @@ export class VmLifecycle {
     try {
       const options = { timeoutMs: this.#settings.startTimeoutMs, isAlive: () => alive };
       qmp = await QmpClient.connect(qmpPath(directory), options);
+      carrier.began?.(name);
+      await this.#plug(environment, vm, qmp);
       if (source !== undefined) await loadState(qmp, join(directory, machineDir), join(source, stateFile));
       const network =
         state.network?.kind === 'ports' ? { ...state.network, ports: await forwardedPorts(qmp) } : state.network;
@@ -140,6 +144,17 @@ export class VmLifecycle {
       clearInterval(watching);
       qmp?.close();
     }
+  }
+
+  /** Makes the tap of a QEMU with a network namespace of its own, which goes away with it. */
+  async #plug(environment: VmEnvironment, { name, state }: Vm, qmp: QmpClient): Promise<void> {
+    const { bridge, user } = this.#settings;
+    if (!environment.carrier.ownNetwork || !bridge || state.network?.kind !== 'bridge') return;
+    const run = await environment.carrier.look(name, state.launch ?? '');
+    if (run.phase !== 'running' || !run.process) throw new CloudosError('GUEST_UNRESPONSIVE', `${name} ended at once`);
+    const link = bridge.linkName(ownerOf(environment, name));
+    await bridge.plugTapInto({ link }, run.process.pid, { name: innerTap, ...(user === undefined ? {} : { user }) });
+    await plugIntoHub(qmp);
   }
 
   async #snapshot(environment: VmEnvironment, vm: Vm, machine: Machine, name: string): Promise<string> {
@@ -191,6 +206,7 @@ export class VmLifecycle {
     if (state?.network?.kind === 'bridge') {
       await this.#settings.bridge?.release(ownerOf(environment, name), state.network.address);
     }
+    if (state) await environment.flavour.removed?.({ name, directory: store.directory(name), state });
     await store.remove(name);
   }
 

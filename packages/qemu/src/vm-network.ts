@@ -9,6 +9,7 @@ export interface VmBridge {
   release(owner: string, address: string | undefined): Promise<void>;
   linkName(owner: string): string;
   plugTap(plug: { readonly link: string }, user?: number): Promise<void>;
+  plugTapInto(plug: { readonly link: string }, pid: number, tap: { name: string; user?: number }): Promise<void>;
   unplug(link: string): Promise<void>;
   sweep(runtime: string, guests: ReadonlySet<string>): Promise<void>;
   remove(): Promise<boolean>;
@@ -25,6 +26,18 @@ export function macOfGuest(owner: string): string {
 /** The address of a machine as its guest has to set it up. */
 export function inside(network: VmNetworkState): { address: string; prefix: number; gateway: string; mac: string } {
   return network.kind === 'bridge' ? network : { ...portsNetwork, mac: network.mac };
+}
+
+/** A card whose tap comes later is plugged into a hub. */
+export const hub = 'hubport,id=n0,hubid=0';
+/** The tap in a network namespace of QEMU's own. */
+export const innerTap = 'tap0';
+
+/** Plugs a tap that was made after QEMU into the hub. */
+export async function plugIntoHub(qmp: QmpClient): Promise<void> {
+  const tap = { type: 'tap', id: 't0', ifname: innerTap, script: 'no', downscript: 'no' };
+  await qmp.execute('netdev_add', tap);
+  await qmp.execute('netdev_add', { type: 'hubport', id: 'h1', hubid: 0, netdev: 't0' });
 }
 
 /** The value of `-netdev` for a tap that is there, or for forwarded ports. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { guestName } from '@cloudos/host-tools';
-import type { GuestSpec } from '@cloudos/sdk';
+import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 
 /** Where a virtual machine is on the network. */
 export type VmNetworkState =
@@ -95,7 +95,8 @@ export class VmStore {
       await rename(half, this.directory(name));
     } catch (error) {
       await rm(half, { recursive: true, force: true });
-      throw error;
+      if (!isDiskFull(error)) throw error;
+      throw new CloudosError('DISK_FULL', `there is no space left at ${this.root}`, { cause: error });
     }
   }
 
@@ -128,4 +129,9 @@ export class VmStore {
       if (name.startsWith('.trash-') || age > halfMadeMaxAgeMs) await rm(path, { recursive: true, force: true });
     }
   }
+}
+
+/** Whether that is what the system said. */
+export function isDiskFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { guestName, InstanceLocks } from '@cloudos/host-tools';
+import { guestName, InstanceLocks, readLogFiles } from '@cloudos/host-tools';
 import {
   CloudosError,
   type ExecRequest,
@@ -16,7 +16,6 @@ import {
 import type { Observable } from 'rxjs';
 import { saveState } from './migration.ts';
 import { VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
-import { readVmLogs } from './vm-logs.ts';
 import { copyDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmState } from './vm-state.ts';
 import { statusOf, type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
@@ -165,7 +164,7 @@ export class VmDriver implements GuestDriver {
     const environment = await this.#parts.environment();
     const { directory, name } = await this.#view(environment, instance);
     const hasEnded = async () => (await viewVm(environment, name))?.phase !== 'running';
-    yield* readVmLogs(directory, request, hasEnded);
+    yield* readLogFiles(directory, request, hasEnded);
   }
 
   async stats(instance: string): Promise<GuestStats> {

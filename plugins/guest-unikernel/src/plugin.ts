@@ -1,9 +1,17 @@
 import { resolveEnvironment } from '@cloudos/host-tools';
-import { bareCarrier, createVmDriver, type VmDriver, type VmHost, type VmRuntime, vmConfigShape } from '@cloudos/qemu';
+import { ImageStore } from '@cloudos/images';
+import {
+  bareCarrier,
+  createVmDriver,
+  type VmDriver,
+  type VmHost,
+  VmImages,
+  type VmRuntime,
+  vmConfigShape,
+} from '@cloudos/qemu';
 import { definePlugin, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
 import { UnikernelFlavour } from './unikernel.flavour.ts';
-import { unikernelImage } from './unikernel-image.ts';
 
 export const unikernelConfig = z.strictObject({
   ...vmConfigShape,
@@ -49,10 +57,12 @@ export const guestUnikernel = definePlugin({
 
 async function makeRuntime(host: VmHost, config: UnikernelConfig): Promise<VmRuntime> {
   const { stateDir } = host.context;
+  const images = new VmImages(ImageStore.of(stateDir), 'unikernel', host.context);
+  await images.sweep(await host.store.names());
   const flavour = new UnikernelFlavour({
     accelerator: host.accelerator.accelerator,
     memoryBytes: config.memoryBytes,
-    image: (reference) => unikernelImage(stateDir, reference),
+    images,
     environment: ({ template }) => resolveEnvironment(stateDir, template.env),
   });
   const carrier = bareCarrier(host);

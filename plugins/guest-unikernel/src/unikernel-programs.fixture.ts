@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GuestPrograms } from '@cloudos/conformance';
+import { ImageStore, importImage } from '@cloudos/images';
 
 /** Builds the unikernel of this package with make and gcc. Returns its path and how to remove it. */
 export function buildUnikernel(): { path: string; remove: () => void } {
@@ -11,6 +12,14 @@ export function buildUnikernel(): { path: string; remove: () => void } {
   const source = fileURLToPath(new URL('../unikernel', import.meta.url));
   execFileSync('make', ['-s', '-C', source, `OUT=${directory}`], { stdio: ['ignore', 'ignore', 'inherit'] });
   return { path: join(directory, 'counter.elf'), remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** What the unikernel is called in the image store. */
+export const unikernelReference = 'counter:1';
+
+/** Brings a unikernel into the image store of a state directory. */
+export async function importUnikernel(stateDir: string, from: string, reference = unikernelReference): Promise<void> {
+  await importImage(ImageStore.of(stateDir), { from, form: 'unikernel' }, { reference });
 }
 
 /** The programs of the conformance suite, as words on the command line of our unikernel. */

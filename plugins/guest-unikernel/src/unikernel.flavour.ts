@@ -1,34 +1,24 @@
-import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostName } from '@cloudos/host-tools';
-import { connectUnix, type Machine, machineDir, type QemuEnd, type Vm, type VmFlavour } from '@cloudos/qemu';
+import {
+  connectUnix,
+  type Machine,
+  machineDir,
+  type QemuEnd,
+  type Vm,
+  type VmFlavour,
+  type VmImages,
+} from '@cloudos/qemu';
 import { CloudosError, type GuestExit, type GuestSpec } from '@cloudos/sdk';
 import { commandLine, commandLineMaxBytes } from './command-line.ts';
-
-/** A unikernel in the image store. */
-export interface UnikernelImage {
-  readonly digest: string;
-  /** The ELF file. */
-  readonly path: string;
-  /** Words of its own, where the template gives no command. */
-  readonly command: readonly string[];
-  /** How it is told about itself; see {@link commandLine}. */
-  readonly arguments?: string;
-}
+import { type FoundUnikernel, findUnikernel, writeUnikernel } from './unikernel-image.ts';
 
 export interface UnikernelOptions {
   readonly accelerator: 'kvm' | 'tcg';
   /** Memory of a unikernel without a limit. */
   readonly memoryBytes: number;
-  /** @throws CloudosError IMAGE_NOT_FOUND, IMAGE_CORRUPT, IMAGE_UNSUITABLE */
-  readonly image: (reference: string) => Promise<UnikernelImage>;
+  readonly images: VmImages;
   readonly environment: (spec: GuestSpec) => Promise<Readonly<Record<string, string>>>;
-}
-
-interface Own {
-  readonly digest: string;
-  readonly command: readonly string[];
-  readonly arguments?: string;
 }
 
 export const memoryMinBytes = 2 * 2 ** 20;
@@ -54,22 +44,28 @@ export class UnikernelFlavour implements VmFlavour {
 
   async admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>> {
     checkSpec(spec);
-    const image = await this.#options.image(spec.template.image);
-    return {
-      digest: image.digest,
-      command: image.command,
-      ...(image.arguments === undefined ? {} : { arguments: image.arguments }),
-    };
+    return { ...(await findUnikernel(this.#options.images, spec.template.image)) };
   }
 
-  async fill({ directory, state }: Vm): Promise<void> {
-    const image = await this.#options.image(state.spec.template.image);
-    await copyFile(image.path, join(directory, machineDir, kernelFile));
+  async fill({ directory, name, state }: Vm): Promise<void> {
+    const { images } = this.#options;
+    const found = state.own as unknown as FoundUnikernel;
+    await images.hold(found.digest, name);
+    try {
+      await writeUnikernel(images, found, join(directory, machineDir, kernelFile));
+    } catch (error) {
+      await images.release(found.digest, name);
+      throw error;
+    }
+  }
+
+  async removed({ name, state }: Vm): Promise<void> {
+    await this.#options.images.release((state.own as unknown as FoundUnikernel).digest, name);
   }
 
   async machine({ state }: Vm): Promise<Machine> {
     const { template, instance } = state.spec;
-    const own = state.own as unknown as Own;
+    const own = state.own as unknown as FoundUnikernel;
     const memoryBytes = template.limits.memoryBytes || this.#options.memoryBytes;
     const asked = [...(template.command ?? []), ...(template.args ?? [])];
     const parts = {

@@ -1,14 +1,16 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pluginContext, type TestPluginContext } from '@cloudos/conformance';
 import { startTimeOf } from '@cloudos/host-tools';
+import { ImageStore } from '@cloudos/images';
 import { connectUnix, machineDir, type VmDriver } from '@cloudos/qemu';
 import { type GuestExit, type GuestSpec, type GuestStatus, guestTemplate } from '@cloudos/sdk';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import plugin, { unikernelConfig } from './index.ts';
-import { buildUnikernel } from './unikernel-programs.fixture.ts';
+import { buildUnikernel, importUnikernel, unikernelReference } from './unikernel-programs.fixture.ts';
 
 const unikernel = buildUnikernel();
 afterAll(unikernel.remove);
@@ -35,7 +37,9 @@ afterEach(async () => {
 
 async function node(name = 'n1'): Promise<Node> {
   const dataDir = join(root, name);
-  const context = await pluginContext({ node: { id: name }, dataDir, stateDir: join(root, `${name}-state`) });
+  const stateDir = join(root, `${name}-state`);
+  await importUnikernel(stateDir, unikernel.path);
+  const context = await pluginContext({ node: { id: name }, dataDir, stateDir });
   const driver = (await plugin.create(context, unikernelConfig.parse({}))) as VmDriver;
   const exits: GuestExit[] = [];
   const seen = driver.exits.subscribe((exit) => exits.push(exit));
@@ -45,7 +49,7 @@ async function node(name = 'n1'): Promise<Node> {
   return made;
 }
 
-function spec(instance: string, command: string[] = ['serve'], image = `file:${unikernel.path}`): GuestSpec {
+function spec(instance: string, command: string[] = ['serve'], image = unikernelReference): GuestSpec {
   const template = guestTemplate.parse({
     image,
     command,
@@ -212,18 +216,51 @@ describe('faults', () => {
   });
 
   test('what cannot be booted is refused before it is made', async () => {
-    const { driver } = await node();
-    const text = join(root, 'text');
-    await writeFile(text, 'not an ELF file, whatever its length may be, so many bytes as a header has at the least');
-    for (const image of [`file:${text}`, `file:${process.execPath}`]) {
-      await expect(driver.create(spec('a', ['serve'], image))).rejects.toMatchObject({ code: 'IMAGE_UNSUITABLE' });
-    }
+    const { driver, context } = await node();
+    await importUnikernel(context.stateDir, '/bin/true', 'true:1');
+    await expect(driver.create(spec('a', ['serve'], 'true:1'))).rejects.toMatchObject({ code: 'IMAGE_UNSUITABLE' });
+    await expect(driver.create(spec('a', ['serve'], 'host:'))).rejects.toMatchObject({ code: 'IMAGE_UNSUITABLE' });
     const template = { ...spec('a').template, limits: { ...spec('a').template.limits, memoryBytes: 1024 } };
     await expect(driver.create({ ...spec('a'), template })).rejects.toMatchObject({ code: 'GUEST_SPEC_INVALID' });
     await expect(driver.create(spec('a', ['x'.repeat(3_000)])).then(() => driver.start('a', 1))).rejects.toMatchObject({
       code: 'GUEST_SPEC_INVALID',
     });
     expect(await driver.list()).toMatchObject([{ state: 'created' }]);
+  });
+
+  test('an image whose bytes were damaged is refused, and nothing is left', async () => {
+    const { driver, context, dataDir } = await node();
+    const store = ImageStore.of(context.stateDir);
+    const image = await store.resolve(unikernelReference);
+    if (image.kind !== 'unikernel') throw new Error('no unikernel');
+    const bytes = await readFile(store.blobs.path(image.elf.digest));
+    bytes[5_000] = (bytes[5_000] ?? 0) ^ 1;
+    await chmod(store.blobs.path(image.elf.digest), 0o644);
+    await writeFile(store.blobs.path(image.elf.digest), bytes);
+    await expect(driver.create(spec('a'))).rejects.toMatchObject({ code: 'IMAGE_CORRUPT' });
+    expect(readdirSync(join(dataDir, 'guests'))).toEqual([]);
+    expect((await store.holds()).size).toBe(0);
+  });
+
+  test('a full disk refuses a guest and a snapshot, and the node goes on', async () => {
+    const dataDir = join(root, 'full');
+    await mkdir(dataDir);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', dataDir]);
+    try {
+      const n1 = await node('full');
+      const guest = await run(n1, 'a');
+      await expect(n1.driver.snapshot('a', 's')).rejects.toMatchObject({ code: 'DISK_FULL' });
+      expect(await ask(guest, '/inc')).toBe('1');
+      await writeFile(join(dataDir, 'filler'), Buffer.alloc(1024 * 1024)).catch(() => {});
+      await expect(n1.driver.create(spec('b'))).rejects.toMatchObject({ code: 'DISK_FULL' });
+      await rm(join(dataDir, 'filler'));
+      expect(await n1.driver.create(spec('b'))).toMatchObject({ state: 'created' });
+      await n1.driver.purge();
+      await n1.context.scope.close();
+      nodes.pop();
+    } finally {
+      execFileSync('umount', ['-l', dataDir]);
+    }
   });
 
   test('twenty rounds leave nothing behind', async () => {

@@ -66,7 +66,7 @@ export class GuestHarness {
     options: GuestConformanceOptions,
   ): Promise<GuestHarness> {
     const harness = new GuestHarness(plugin, options, await mkdtemp(join(tmpdir(), 'cloudos-guest-')));
-    await options.prepare?.(join(harness.#dataDir, 'state'));
+    await options.prepare?.(harness.stateDir);
     await harness.attach();
     return harness;
   }
