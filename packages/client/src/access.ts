@@ -1,4 +1,4 @@
-import type { Filter } from '@cloudos/sdk';
+import type { EventFilter } from './event-filter.ts';
 
 /**
  * What a token may do. A token holds any number of them.
@@ -28,7 +28,7 @@ export interface TokenRequest {
   readonly name: string;
   readonly scopes: readonly Scope[];
   /** Bounds `events:read`: only events that match can be read with it. Absent: all. */
-  readonly events?: Filter;
+  readonly events?: Omit<EventFilter, 'cause'>;
   /** Bounds `streams:append`: names or, with `*` at the end, prefixes; each begins with `x-`. Absent: all of those. */
   readonly appends?: readonly string[];
   /** How long it is valid, at most ten years; null: until it is revoked. Default: 90 days. */
@@ -40,7 +40,7 @@ export interface TokenInfo {
   readonly id: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
-  readonly events?: Filter;
+  readonly events?: Omit<EventFilter, 'cause'>;
   readonly appends?: readonly string[];
   readonly state: 'active' | 'expired' | 'revoked';
   /** Epoch milliseconds. */

@@ -1,4 +1,4 @@
-import { type Scope, scopes, type TokenInfo, type TokenRequest } from '@cloudos/client';
+import { type EventLayer, eventLayers, type Scope, scopes, type TokenInfo, type TokenRequest } from '@cloudos/client';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CliContext } from '../context.ts';
 import { connect } from '../endpoint.ts';
@@ -12,6 +12,9 @@ interface CreateOptions {
   readonly scope: readonly Scope[];
   readonly types?: readonly string[];
   readonly streams?: readonly string[];
+  readonly workload?: string;
+  readonly node?: string;
+  readonly layer?: EventLayer;
   readonly appendTo?: readonly string[];
   readonly expires: number | 'never';
   readonly output: OutputForm;
@@ -34,6 +37,9 @@ export function addToken(program: Command, context: CliContext): void {
     )
     .option('--types <patterns>', 'it reads only events of these types, * at the end for any rest', list)
     .option('--streams <patterns>', 'it reads only events of these streams', list)
+    .option('--workload <name>', 'it reads only events about this workload and its instances')
+    .option('--node <name>', 'it reads only events about this node')
+    .addOption(new Option('--layer <layer>', 'it reads only events of this layer').choices(eventLayers))
     .option('--append-to <patterns>', 'it appends only to these streams, each begins with x-', list)
     .option('--expires <time>', 'how long it is valid, such as 12h or 30d, or "never"', validity, ninetyDaysMs)
     .addOption(outputOption('table', 'json', 'yaml'))
@@ -79,13 +85,19 @@ Examples:
 
 async function create(context: CliContext, name: string, options: CreateOptions): Promise<void> {
   const { terminal } = context;
-  const { scope, types, streams, appendTo } = options;
-  const events = { ...(types ? { types } : {}), ...(streams ? { streams } : {}) };
+  const { scope, types, streams, workload, node, layer, appendTo } = options;
+  const events = {
+    ...(types && { types }),
+    ...(streams && { streams }),
+    ...(workload !== undefined && { workload }),
+    ...(node !== undefined && { node }),
+    ...(layer !== undefined && { layer }),
+  };
   const request: TokenRequest = {
     name,
     scopes: scope,
     ttlMs: options.expires === 'never' ? null : options.expires,
-    ...(types || streams ? { events } : {}),
+    ...(Object.keys(events).length > 0 ? { events } : {}),
     ...(appendTo ? { appends: appendTo } : {}),
   };
   const { client } = await connect(context);
@@ -112,11 +124,15 @@ function columns({ terminal }: CliContext, wide: boolean, now: number): Column<T
     { header: 'AGE', value: ({ createdAt }) => age(now - createdAt), align: 'right' },
     { header: 'EXPIRES', value: (token) => expiresIn(token, now), align: 'right' },
     { header: 'SCOPES', value: (token) => token.scopes.join(',') },
-    { header: 'TYPES', value: ({ events }) => events?.types?.join(',') ?? '*', wide: true },
-    { header: 'STREAMS', value: ({ events }) => events?.streams?.join(',') ?? '*', wide: true },
+    { header: 'EVENTS', value: ({ events }) => boundText(events), wide: true },
     { header: 'APPENDS TO', value: ({ appends }) => appends?.join(',') ?? '-', wide: true },
   ];
   return all.filter((column) => wide || !column.wide);
+}
+
+function boundText(events: TokenInfo['events']): string {
+  const parts = Object.entries(events ?? {}).map(([condition, value]) => `${condition}=${value}`);
+  return parts.join(' ') || '*';
 }
 
 function expiresIn({ expiresAt, state }: TokenInfo, now: number): string {

@@ -1,6 +1,6 @@
-import type { Scope } from '@cloudos/client';
-import { CloudosError, type Filter } from '@cloudos/sdk';
-import { narrowed } from './narrowed.ts';
+import type { EventFilter, Scope } from '@cloudos/client';
+import { CloudosError } from '@cloudos/sdk';
+import { type EventsBound, narrowed } from './narrowed.ts';
 
 /** Who sent a request: a token, and what it may do. */
 export interface Principal {
@@ -10,7 +10,7 @@ export interface Principal {
   readonly name: string;
   readonly scopes: ReadonlySet<Scope>;
   /** What it may read of the events; undefined: all. */
-  readonly events: Filter | undefined;
+  readonly events: EventsBound | undefined;
   /** Streams it may append to, `*` at the end matches any rest. Each begins with `x-`. */
   readonly appends: readonly string[];
   /** Epoch milliseconds. */
@@ -45,7 +45,7 @@ export function assertScope(principal: Principal, scope: Scope): void {
  * The filter to read events with: what was asked for, within what the token may read.
  * @throws CloudosError SCOPE_MISSING, also when a condition asks for what lies wholly outside of it
  */
-export function readable(principal: Principal, asked: Filter): Filter {
+export function readable(principal: Principal, asked: EventFilter): EventFilter {
   assertScope(principal, 'events:read');
   return principal.events === undefined || principal.scopes.has('admin') ? asked : narrowed(asked, principal.events);
 }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { scopes, type TokenInfo } from '@cloudos/client';
+import { eventLayers, scopes, type TokenInfo } from '@cloudos/client';
 import { z } from 'zod';
 import type { Principal } from './principal.ts';
 
@@ -10,7 +10,13 @@ const secretBytes = 32;
 const pattern = z.string().min(1).max(300);
 const patterns = z.array(pattern).min(1).max(100);
 
-export const eventsBound = z.strictObject({ types: patterns.optional(), streams: patterns.optional() });
+export const eventsBound = z.strictObject({
+  types: patterns.optional(),
+  streams: patterns.optional(),
+  workload: pattern.optional(),
+  node: pattern.optional(),
+  layer: z.enum(eventLayers).optional(),
+});
 export const appendsBound = z.array(pattern.startsWith('x-')).min(1).max(100);
 export const tokenName = z
   .string()

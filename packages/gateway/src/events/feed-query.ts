@@ -70,16 +70,15 @@ type Conditions = { readonly [Key in keyof EventFilter]?: EventFilter[Key] | und
 
 /** The filters that must hold: what was asked for, within what the principal may read. */
 export function filtersOf(query: Conditions, principal: Principal): EventFilter {
-  const { types, streams, ...rest } = query;
-  const named = { ...(types && { types }), ...(streams && { streams }) };
-  const { workload, node, layer, cause } = rest;
-  return {
-    ...readable(principal, named),
+  const { types, streams, workload, node, layer, cause } = query;
+  return readable(principal, {
+    ...(types && { types }),
+    ...(streams && { streams }),
     ...(workload !== undefined && { workload }),
     ...(node !== undefined && { node }),
     ...(layer !== undefined && { layer }),
     ...(cause !== undefined && { cause }),
-  };
+  });
 }
 
 /**
