@@ -40,6 +40,8 @@ export class IdWindow {
   /** What lies before was overwritten, even if what overwrote it was taken back. */
   #floor = 0;
   readonly #forgotten: MutableIds;
+  /** Of all ids, also those that are remembered and those that were taken back. */
+  readonly #all: MutableIds;
 
   /** @param size a power of two */
   constructor(size: number = idWindowMin, forgotten: ForgottenIds = nothingForgotten) {
@@ -51,10 +53,12 @@ export class IdWindow {
     this.#indexedTo = -1;
     this.#last = -1;
     this.#forgotten = { ...forgotten };
+    this.#all = { ...forgotten };
   }
 
   /** Remembers an event that was appended. Positions must come one after another. */
   add(id: string, stream: string, revision: number, position: number): void {
+    noteId(this.#all, id);
     const slot = position & this.#mask;
     if (this.#first < 0) {
       this.#first = position;
@@ -76,6 +80,8 @@ export class IdWindow {
   }
 
   find(id: string, stream: string): IdAnswer {
+    // Mostly an id was made just now: nothing has to be looked up for that.
+    if (!isForgotten(this.#all, id)) return 'absent';
     this.#index();
     const position = this.#positions.get(id);
     if (position !== undefined && position >= Math.max(this.#floor, this.#last - this.#size + 1)) {
