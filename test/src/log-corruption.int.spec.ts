@@ -69,19 +69,28 @@ describe(`a damaged data file (CLOUDOS_SEED=${seed})`, () => {
     });
   }
 
-  it('is noticed when the newest root page is lost, and with it acknowledged events', async () => {
+  it('is noticed when the newest root page is lost, and made good from the journal where that has the events', async () => {
     const directory = join(root, 'older-root');
     await cp(join(root, 'sound'), directory, { recursive: true });
-    const log = await LmdbEventLog.open({ directory });
-    await log.append('a', [{ type: 'x-a-B', data: 1 }], 'any');
+    const append = async (n: number) => {
+      const log = await LmdbEventLog.open({ directory });
+      const { last } = await log.append('a', [{ type: 'x-a-B', data: n }], 'any');
+      await log.close();
+      return last;
+    };
+    const stored = await append(1);
     const before = await readFile(join(directory, 'data.mdb'));
-    await log.append('a', [{ type: 'x-a-B', data: 2 }], 'any');
-    const expected = log.head();
+    const expected = await append(2);
+    await writeFile(join(directory, 'data.mdb'), before);
+    const log = await LmdbEventLog.open({ directory });
+    expect(log.head()).toBe(expected);
+    expect(await log.verify()).toMatchObject({ ok: true, head: expected });
     await log.close();
     await writeFile(join(directory, 'data.mdb'), before);
+    await rm(join(directory, 'journal'), { recursive: true });
     await expect(LmdbEventLog.open({ directory })).rejects.toMatchObject({
       code: 'LOG_CORRUPT',
-      details: { position: expected },
+      details: { position: stored + 1 },
     });
   });
 });

@@ -116,7 +116,7 @@ describe(`a log whose writer is killed (CLOUDOS_SEED=${seed})`, () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  it(`holds every acknowledged event once, in order, after each of ${rounds} kills`, { timeout: 300_000 }, async () => {
+  it(`holds every acknowledged event once, in order, after each of ${rounds} kills`, { timeout: 600_000 }, async () => {
     const ledger = new Ledger();
     let spawned = 0;
     for (let round = 0; round < rounds; round++) {
@@ -131,7 +131,8 @@ describe(`a log whose writer is killed (CLOUDOS_SEED=${seed})`, () => {
     const log = await LmdbEventLog.open({ directory });
     const report = await log.verify();
     await log.close();
-    expect(report).toMatchObject({ ok: true, events: ledger.events, damages: [] });
+    expect(report).toMatchObject({ ok: true, head: ledger.events - 1, damages: [] });
+    expect(report.events).toBe(ledger.events - report.first);
     expect(ledger.acknowledged).toBeGreaterThan(rounds);
     console.log(`seed ${seed}: ${rounds} kills, ${ledger.acknowledged} of ${ledger.events} stored events acknowledged`);
   });

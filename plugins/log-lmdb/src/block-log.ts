@@ -13,7 +13,9 @@ import { CloudosError, type GlobalRange, type RecordedEvent, readBatchMax, type 
 import { BlockCodec, type BlockHeader } from './block.codec.ts';
 import { checkedValue } from './checked-row.ts';
 import { decodeHeads, type Heads, noHeads } from './heads.ts';
+import type { JournalRecord } from './journal-record.ts';
 import { blockKey, blocksEnd, metaKeys } from './keys.ts';
+import { PendingBlocks } from './pending-blocks.ts';
 import { Postings } from './postings.ts';
 import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
 
@@ -32,6 +34,9 @@ export class BlockLog {
   /** All ids of the log. */
   ids: ForgottenIds = nothingForgotten;
   head = -1;
+  /** Position of the last event in the database. What comes after is in the journal and in memory. */
+  storedTo = -1;
+  readonly pending = new PendingBlocks();
   /** What was trimmed: the revisions of all streams before the first event that is kept. */
   base: Heads = noHeads;
   #baseRow: Buffer | undefined;
@@ -39,8 +44,9 @@ export class BlockLog {
   headsSavedTo = -1;
   closed = false;
   readonly #directory: string;
-  /** Bytes of structures that are not in the database yet. */
+  /** Bytes of structures that are not in the database yet, and whether they are not in the journal either. */
   unsavedStructures: Buffer | undefined;
+  hasNewStructures = false;
 
   constructor(rows: Rows, directory: string) {
     this.rows = rows;
@@ -50,6 +56,7 @@ export class BlockLog {
       load: () => this.unsavedStructures ?? loadStructures(rows),
       save: (structures) => {
         this.unsavedStructures = structures;
+        this.hasNewStructures = true;
       },
     });
   }
@@ -60,21 +67,20 @@ export class BlockLog {
   }
 
   /**
-   * Finds the end of the log from the saved heads and the headers of the blocks after them.
-   * @param acknowledged position up to which the log reached at least
+   * Finds where the database ends from the saved heads and the headers of the blocks after them. What the journal has
+   * after that comes with {@link take}, then {@link assertReaches}.
    */
-  recover(acknowledged: number): void {
+  recover(): void {
     this.#loadBase();
+    this.storedTo = Number.POSITIVE_INFINITY;
     const last = lastBlock(this.rows);
     const end = last === undefined ? this.base.position : last + this.#header(last).header.count - 1;
-    if (end < acknowledged) {
-      throw corrupt(end + 1, `the log ends before it, events up to position ${acknowledged} were acknowledged`);
-    }
     const heads = this.#savedHeads(end);
     const watermark = this.#watermark(end);
     this.headsSavedTo = heads.position;
     this.ids = heads.ids;
     this.postings.reset();
+    this.pending.clear();
     const revisions = heads.revisions;
     let next = this.#startAfter(Math.min(heads.position, watermark));
     while (next <= end) {
@@ -86,23 +92,55 @@ export class BlockLog {
     }
     if (last !== undefined) this.ids = this.#header(last).header.ids;
     this.head = end;
+    this.storedTo = end;
     this.ledger = new AppendLedger(revisions, this.ids);
   }
 
-  /** For a reader: takes in what was written since. */
+  /** Takes in records of the journal that go on where the log ends. @throws CloudosError LOG_CORRUPT */
+  take(records: readonly JournalRecord[]): void {
+    const revisions = this.ledger.heads() as Map<string, number>;
+    for (const record of records) this.#takeRecord(record, revisions);
+    this.ledger = new AppendLedger(revisions, this.ids);
+  }
+
+  #takeRecord({ structures, blocks }: JournalRecord, revisions: Map<string, number>): void {
+    if (structures) this.unsavedStructures = structures.subarray(4);
+    for (const block of blocks) {
+      const first = this.head + 1;
+      const header = this.#headerOf(block, first);
+      for (const stream of header.streams) this.postings.add(stream.name, first, stream.firstRevision);
+      takeHeads(revisions, header);
+      this.pending.add(first, block);
+      this.head += header.count;
+      this.ids = header.ids;
+    }
+  }
+
+  /** @throws CloudosError LOG_CORRUPT when the log ends before a position */
+  assertReaches(acknowledged: number): void {
+    if (this.head >= acknowledged) return;
+    const lost = this.head + 1;
+    throw corrupt(lost, `the log ends before it, events up to position ${acknowledged} were acknowledged`);
+  }
+
+  /** For a reader: takes in what came into the database since. */
   refresh(): void {
     this.rows.resetReadTxn();
     // What was trimmed meanwhile may reach beyond all that was seen so far.
-    if (this.#loadBase() && this.first > this.head + 1) return this.recover(this.base.position);
+    if (this.#loadBase() && this.first > this.head + 1) return this.recover();
     const revisions = this.ledger.heads() as Map<string, number>;
-    let block = this.rows.getBinaryFast(blockKey(this.head + 1));
-    while (block) {
-      const header = this.#headerOf(block, this.head + 1);
-      for (const stream of header.streams) this.postings.add(stream.name, this.head + 1, stream.firstRevision);
+    for (;;) {
+      const first = this.storedTo + 1;
+      const block = this.rows.getBinaryFast(blockKey(first));
+      if (!block) break;
+      const header = this.#headerOf(block, first);
+      this.storedTo += header.count;
+      if (first <= this.head) continue;
+      for (const stream of header.streams) this.postings.add(stream.name, first, stream.firstRevision);
       takeHeads(revisions, header);
-      this.head += header.count;
-      block = this.rows.getBinaryFast(blockKey(this.head + 1));
+      this.head = this.storedTo;
     }
+    this.pending.drop(this.storedTo);
   }
 
   /** @param revision of the last event that may be read, for the range of a stream */
@@ -114,7 +152,7 @@ export class BlockLog {
 
   /** The events of a block. @throws CloudosError LOG_CORRUPT */
   blockEvents(first: number): RecordedEvent[] {
-    const block = this.rows.getBinaryFast(blockKey(first));
+    const block = this.#blockAt(first);
     if (!block) throw this.#missing(first, 'the block that begins there is missing');
     return this.#decode(block, first);
   }
@@ -132,7 +170,7 @@ export class BlockLog {
   /** The block that holds a position, checked and copied. @throws CloudosError LOG_CORRUPT, LOG_TRIMMED */
   blockAround(position: number): { first: number; count: number; bytes: Uint8Array } {
     if (position < this.first) throw trimmed(position, this.first);
-    const first = this.rows.getBinaryFast(blockKey(position)) ? position : floorBlock(this.rows, position);
+    const first = this.#blockAt(position) ? position : this.#floor(position);
     if (first === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const { block, header } = this.#header(first);
     if (first + header.count <= position) throw this.#missing(position, 'the block that holds it is missing');
@@ -170,6 +208,7 @@ export class BlockLog {
     for (const { value } of this.rows.getRange({ start: blockKey(this.first), end: blocksEnd })) {
       events += this.codec.decodeRaw(value);
     }
+    for (const first of this.pending.firsts()) events += this.codec.decodeRaw(this.pending.at(first)!);
     return events;
   }
 
@@ -258,17 +297,26 @@ export class BlockLog {
 
   /** The events of the block that holds a position. */
   #eventsAround(position: number): RecordedEvent[] {
-    const block = this.rows.getBinaryFast(blockKey(position));
+    const block = this.#blockAt(position);
     if (block) return this.#decode(block, position);
-    const start = floorBlock(this.rows, position);
+    const start = this.#floor(position);
     if (start === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const events = this.blockEvents(start);
     if (start + events.length <= position) throw this.#missing(position, 'the block that holds it is missing');
     return events;
   }
 
+  #blockAt(first: number): Buffer | undefined {
+    return first > this.storedTo ? this.pending.at(first) : this.rows.getBinaryFast(blockKey(first));
+  }
+
+  /** First position of the block that holds a position, or of the last one before it. */
+  #floor(position: number): number | undefined {
+    return position > this.storedTo ? this.pending.floor(position) : floorBlock(this.rows, position);
+  }
+
   #header(first: number): { block: Buffer; header: BlockHeader } {
-    const block = this.rows.getBinaryFast(blockKey(first));
+    const block = this.#blockAt(first);
     if (!block) throw this.#missing(first, 'the block that begins there is missing');
     return { block, header: this.#headerOf(block, first) };
   }
@@ -283,7 +331,7 @@ export class BlockLog {
   /** First position after the block that holds a position; the first that is kept when there is none. */
   #startAfter(position: number): number {
     if (position <= this.base.position) return this.first;
-    const start = floorBlock(this.rows, position);
+    const start = this.#floor(position);
     if (start === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const next = start + this.#header(start).header.count;
     if (next <= position) throw this.#missing(position, 'the block that holds it is missing');

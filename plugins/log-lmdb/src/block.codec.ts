@@ -1,7 +1,8 @@
 import { type ForgottenIds, noteId } from '@cloudos/event-log';
 import type { EventMeta, RecordedEvent } from '@cloudos/sdk';
 import { Packr } from 'msgpackr';
-import type { BlockSpace } from './block-space.ts';
+import type { Arena, BlockMemory, BlockSpace } from './block-space.ts';
+import { BodyPacker } from './body-packer.ts';
 import { isSound, sealRow } from './checked-row.ts';
 import { NameCache } from './name-cache.ts';
 
@@ -61,6 +62,7 @@ export interface StructureStore {
  */
 export class BlockCodec {
   readonly #packr: Packr;
+  readonly #bodies = new BodyPacker(() => sharedStructures(this.#packr));
   readonly #names = new NameCache();
   #scratch = Buffer.allocUnsafeSlow(64 * 1024);
   readonly #idScratch = Buffer.allocUnsafeSlow(blockEventsMax * idBytes * 3);
@@ -91,14 +93,15 @@ export class BlockCodec {
     for (const event of events) noteId(ids, event.id);
     const streams = streamsOf(events);
     const columns = events.every(hasPlainId) ? this.#writePlainIds(events) : 0;
-    const body = this.#packr.pack(columnsOf(events, columns > 0 ? null : events.map((event) => event.id))) as Buffer;
+    const body = this.#pack(events, columnsOf(events, columns > 0 ? null : events.map((event) => event.id)));
     const headerEnd = this.#writeHeader(events, streams, ids, columns > 0);
-    const block = allocate(space, headerEnd + columns + body.length);
+    const { bytes: block, arena } = allocate(space, headerEnd + columns + body.length);
     this.#scratch.copy(block, 0, 0, headerEnd);
     if (columns > 0) this.#idScratch.copy(block, headerEnd, 0, columns);
     body.copy(block, headerEnd + columns);
     sealRow(block);
-    return { first: events[0]!.position, value: block, names: streams.names, revisions: streams.firstRevisions };
+    const first = events[0]!.position;
+    return { first, value: block, arena, names: streams.names, revisions: streams.firstRevisions };
   }
 
   /** The header, or undefined where the checksum does not match or the bytes are no block. */
@@ -170,6 +173,11 @@ export class BlockCodec {
     return (this.#packr.pack(data) as Buffer).length;
   }
 
+  #pack(events: readonly RecordedEvent[], body: BlockBody): Buffer {
+    const packed = this.#bodies.pack(body, body[6], (index) => events[index]!.type);
+    return packed ?? (this.#packr.pack(body) as Buffer);
+  }
+
   /** Writes the ids one behind the other. Returns how many bytes that are, 0 when they are not plain text after all. */
   #writePlainIds(events: readonly RecordedEvent[]): number {
     let text = '';
@@ -211,6 +219,8 @@ export class BlockCodec {
 export interface EncodedBlock {
   readonly first: number;
   readonly value: Buffer;
+  /** Where `value` lies, to be given back. */
+  readonly arena: Arena | undefined;
   readonly names: readonly string[];
   readonly revisions: readonly number[];
 }
@@ -291,8 +301,8 @@ function plainIdsOf(
   return ids;
 }
 
-function allocate(space: BlockSpace | undefined, bytes: number): Buffer {
-  return space ? space.take(bytes) : Buffer.allocUnsafeSlow(bytes);
+function allocate(space: BlockSpace | undefined, bytes: number): BlockMemory {
+  return space ? space.take(bytes) : { bytes: Buffer.allocUnsafeSlow(bytes), arena: undefined };
 }
 
 function isSameMeta(a: EventMeta, b: EventMeta): boolean {
@@ -321,4 +331,10 @@ function writeName(target: Buffer, name: string, at: number): number {
 function plainStructures(shared: object): string[][] {
   const structures = shared as string[][] & { readonly sharedLength?: number };
   return structures.slice(0, structures.sharedLength ?? structures.length).map((keys) => [...keys]);
+}
+
+/** The structures that are shared so far, by id. What comes after them is of one block alone. */
+function sharedStructures(packr: Packr): readonly (readonly string[])[] {
+  const { structures } = packr as unknown as { structures?: string[][] & { readonly sharedLength?: number } };
+  return structures?.slice(0, structures.sharedLength ?? 0) ?? [];
 }

@@ -3,6 +3,7 @@ import type { AppendResult, IdSource, RecordedEvent } from '@cloudos/sdk';
 import { type BlockCodec, blockEventsMax, type EncodedBlock } from './block.codec.ts';
 import type { BlockLog } from './block-log.ts';
 import type { BlockSpace } from './block-space.ts';
+import type { StoredBatch } from './checkpointer.ts';
 import type { PendingAppend } from './pending-append.ts';
 import { eventBytesMax } from './unstorable.ts';
 
@@ -37,8 +38,22 @@ export class CommitBatch {
     this.ids = { greatest: ids.greatest, others: ids.others };
   }
 
-  get space(): BlockSpace {
-    return this.#space;
+  toStore(): StoredBatch {
+    const blocks = this.blocks.map(({ first, value, arena }) => ({ first, value, arena }));
+    return { blocks, bytes: this.bytes, last: this.last };
+  }
+
+  /** Nobody will read its blocks. */
+  discard(): void {
+    for (const { arena } of this.blocks) this.#space.release(arena);
+  }
+
+  get first(): number {
+    return this.#first;
+  }
+
+  get last(): number {
+    return this.end - 1;
   }
 
   /** Position after its last event. */

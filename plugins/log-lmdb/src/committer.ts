@@ -11,14 +11,16 @@ import {
 } from '@cloudos/sdk';
 import type { BlockLog } from './block-log.ts';
 import { BlockSpace } from './block-space.ts';
+import { withChecksum } from './checked-row.ts';
+import { Checkpointer } from './checkpointer.ts';
 import { CommitBatch } from './commit-batch.ts';
 import { commitFailure } from './commit-failure.ts';
 import { withinDeadline } from './deadline.ts';
 import { type DiskSpace, reserveBytes } from './disk-space.ts';
 import { IndexWriter } from './index-writer.ts';
+import type { Journal } from './journal.ts';
 import { type PendingAppend, tell } from './pending-append.ts';
 import { unstorable } from './unstorable.ts';
-import { writeBatch } from './write-batch.ts';
 
 /** The most appends that may be unacknowledged: one more is LOG_OVERLOADED. */
 export const appendsInFlightMax = 16_384;
@@ -39,6 +41,7 @@ export interface CommitterOptions {
   readonly clock: Clock;
   readonly newId: IdSource;
   readonly space: DiskSpace;
+  readonly journal: Journal;
   readonly commitDeadlineMs: number;
   /** The events are on disk. */
   readonly onDurable: (events: readonly RecordedEvent[]) => void;
@@ -53,13 +56,14 @@ export class Committer {
   readonly #log: BlockLog;
   readonly #options: CommitterOptions;
   readonly #index: IndexWriter;
+  readonly #checkpointer: Checkpointer;
+  readonly #space = new BlockSpace();
   /** Takes appends. */
   #gathering: CommitBatch;
   /** On its way to the disk. */
   #committing: CommitBatch | undefined;
   /** Appends that the batch has no room for, or that need a search, and all that came after. */
   #waiting: PendingAppend[] = [];
-  #spare: BlockSpace;
   #appends = 0;
   #events = 0;
   #busy = false;
@@ -70,9 +74,28 @@ export class Committer {
   constructor(log: BlockLog, options: CommitterOptions) {
     this.#log = log;
     this.#options = options;
-    this.#index = new IndexWriter(log, () => this.#kick());
-    this.#spare = new BlockSpace();
-    this.#gathering = this.#newBatch(new BlockSpace(), log.head + 1);
+    this.#index = new IndexWriter(
+      log,
+      () => this.#checkpointer.kick(),
+      () => this.#durableHeads(),
+    );
+    this.#checkpointer = new Checkpointer(log, this.#index, {
+      space: options.space,
+      memory: this.#space,
+      deadlineMs: options.commitDeadlineMs,
+      onStored: (position) => options.journal.stored(position),
+      failed: (error) => this.#failed(error),
+    });
+    this.#gathering = this.#newBatch(log.head + 1);
+  }
+
+  /** Brings into the database what the journal had when the log was opened. */
+  recovered(): void {
+    const { pending } = this.#log;
+    const blocks = pending.firsts().map((first) => ({ first, value: pending.at(first)!, arena: undefined }));
+    if (blocks.length === 0) return;
+    const bytes = blocks.reduce((sum, { value }) => sum + value.length + 4096, 0);
+    this.#checkpointer.add({ blocks, bytes, last: this.#log.head });
   }
 
   /** Why the log cannot go on. */
@@ -113,6 +136,17 @@ export class Committer {
     return revision;
   }
 
+  #durableHeads(): ReadonlyMap<string, number> {
+    const heads = new Map(this.#log.ledger.heads());
+    for (const batch of [this.#gathering, this.#committing]) {
+      for (const { stream, revision } of batch?.events.toReversed() ?? []) {
+        if (revision === 0) heads.delete(stream);
+        else heads.set(stream, revision - 1);
+      }
+    }
+    return heads;
+  }
+
   /** Whether a commit has not settled in time: the database may still be writing. */
   get isStuck(): boolean {
     return this.#isStuck;
@@ -123,11 +157,17 @@ export class Committer {
     return this.#busy ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
   }
 
-  /** Writes what the index lacks. */
+  /** Brings what is in the journal into the database. */
+  checkpoint(): Promise<void> {
+    return this.#checkpointer.flush();
+  }
+
+  /** Brings all there is into the database, and writes what the index lacks. */
   async finish(): Promise<void> {
     this.#index.stop();
-    if (this.#failure) return;
+    if (this.#failure) return this.#checkpointer.stop();
     try {
+      await this.#checkpointer.finish();
       await withinDeadline(this.#index.finish(), this.#options.commitDeadlineMs, 'writing the index');
     } catch (error) {
       throw await this.#failed(error);
@@ -155,7 +195,7 @@ export class Committer {
       batch.encodeRest();
       if (batch.isSuspect) {
         this.#takeApart(batch);
-      } else if (batch.appends.length > 0 || this.#index.wanted) {
+      } else if (batch.appends.length > 0) {
         const committing = this.#commit(batch);
         this.#tell(done);
         await committing;
@@ -211,41 +251,38 @@ export class Committer {
 
   /** Writes and flushes a batch. Never rejects: what went wrong is in its appends. */
   async #commit(batch: CommitBatch): Promise<void> {
-    const { space, directory, commitDeadlineMs } = this.#options;
     this.#committing = batch;
-    const end = batch.end - 1;
-    const structures = this.#log.unsavedStructures;
-    let failure: CloudosError | undefined;
-    let written: Promise<unknown> | undefined;
-    if (batch.blocks.length > 0 && !space.fits(batch.bytes * 2 + 4096)) failure = full(directory);
-    else {
-      try {
-        written = writeBatch(this.#log, this.#index, batch, structures);
-      } catch (error) {
-        failure = await this.#failed(error);
-      }
+    const written = batch.blocks.length > 0 ? this.#write(batch) : undefined;
+    this.#gathering = this.#newBatch(batch.end, batch.ids);
+    try {
+      await written;
+    } catch (error) {
+      return this.#undo(batch, await this.#failed(error));
     }
-    this.#gathering = this.#newBatch(this.#spare, batch.end, batch.ids);
-    if (written) {
-      try {
-        await withinDeadline(written, commitDeadlineMs, 'a commit');
-      } catch (error) {
-        failure = await this.#failed(error);
-      }
-    }
-    if (failure) return this.#undo(batch, failure);
     this.#committing = undefined;
-    if (written) {
-      if (this.#log.unsavedStructures === structures) this.#log.unsavedStructures = undefined;
-      this.#index.flushed();
-    }
-    this.#spare = batch.space;
-    this.#spare.reset();
     if (batch.events.length === 0) return;
-    this.#log.head = end;
+    this.#log.head = batch.last;
     this.#log.ids = batch.ids;
     for (const block of batch.blocks) this.#index.add(block);
+    if (this.#log.storedTo < batch.last) {
+      for (const { first, value } of batch.blocks) this.#log.pending.add(first, value);
+      this.#checkpointer.add(batch.toStore());
+    }
     this.#options.onDurable(batch.events);
+  }
+
+  /** Durable when it resolves: in the journal, or in the database where the journal cannot take it. */
+  async #write(batch: CommitBatch): Promise<void> {
+    const { journal, space, directory, commitDeadlineMs } = this.#options;
+    if (!space.fits(batch.bytes * 2 + 4096)) throw full(directory);
+    const structures = this.#log.hasNewStructures ? this.#log.unsavedStructures : undefined;
+    const entries = batch.blocks.map(({ value }) => value);
+    if (structures) entries.unshift(withChecksum(structures));
+    if (!journal.takes(entries)) return this.#checkpointer.through(batch.toStore());
+    const { first, last } = batch;
+    journal.write(entries, { first, last, hasStructures: structures !== undefined });
+    this.#log.hasNewStructures = false;
+    await withinDeadline(journal.flush(), commitDeadlineMs, 'a commit');
   }
 
   /** Takes back what a failed commit did in memory, and what rests on it. */
@@ -255,12 +292,10 @@ export class Committer {
     this.#log.ledger.removeLast(next.events);
     this.#log.ledger.removeLast(batch.events);
     this.#committing = undefined;
-    this.#index.failed();
-    // The database may still read from the memory of the failed batch.
-    this.#spare = new BlockSpace();
+    // The database may still read from the memory of the failed batch: it is not given back.
+    next.discard();
     this.#again(next.appends);
-    this.#gathering = this.#newBatch(next.space, this.#log.head + 1);
-    this.#gathering.space.reset();
+    this.#gathering = this.#newBatch(this.#log.head + 1);
   }
 
   /** Some event cannot be encoded or is too large: refuses the appends with such, and puts the others back in line. */
@@ -275,8 +310,8 @@ export class Committer {
       if (error) append.error = error;
       (error ? refused : again).push(append);
     }
-    batch.space.reset();
-    this.#gathering = this.#newBatch(batch.space, this.#log.head + 1);
+    batch.discard();
+    this.#gathering = this.#newBatch(this.#log.head + 1);
     this.#again(again);
     this.#release(refused);
     tell(refused);
@@ -296,7 +331,7 @@ export class Committer {
     const left = [...this.#gathering.appends, ...this.#waiting];
     for (const append of left) append.error = error;
     this.#waiting = [];
-    this.#gathering = this.#newBatch(new BlockSpace(), this.#log.head + 1);
+    this.#gathering = this.#newBatch(this.#log.head + 1);
     this.#release(left);
     tell(left);
   }
@@ -312,6 +347,7 @@ export class Committer {
   }
 
   async #failed(error: unknown): Promise<CloudosError> {
+    if (hasCode(error, 'LOG_FULL')) return error as CloudosError;
     if (hasCode(error, 'TIMED_OUT')) this.#isStuck = true;
     const failure = await commitFailure(this.#options.directory, error);
     if (failure.code !== 'LOG_FULL') {
@@ -321,8 +357,8 @@ export class Committer {
     return failure;
   }
 
-  #newBatch(space: BlockSpace, first: number, ids = this.#log.ids): CommitBatch {
-    return new CommitBatch(this.#log, space, this.#options.newId, first, ids);
+  #newBatch(first: number, ids = this.#log.ids): CommitBatch {
+    return new CommitBatch(this.#log, this.#space, this.#options.newId, first, ids);
   }
 
   #assertRoom(events: number): void {

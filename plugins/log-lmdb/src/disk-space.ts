@@ -9,6 +9,8 @@ export class DiskSpace {
   #budget = 0;
   /** Bytes of pages within the database that are free. */
   #inside: number;
+  /** What the database will yet write of what is in the journal, in bytes. */
+  owed = 0;
 
   /** @param inside bytes of free pages within the database */
   constructor(directory: string, inside = 0) {
@@ -28,7 +30,7 @@ export class DiskSpace {
       return true;
     }
     const { bavail, bsize } = statfsSync(this.#directory);
-    const free = bavail * bsize - reserveBytes;
+    const free = bavail * bsize - reserveBytes - this.owed * 2;
     if (bytes > free) return this.#fitsInside(bytes);
     // Others fill the disk as well: ask again when a part of it may be gone.
     this.#budget = (free - bytes) / 4;

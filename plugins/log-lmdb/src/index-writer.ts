@@ -1,4 +1,3 @@
-import type { ForgottenIds } from '@cloudos/event-log';
 import type { EncodedBlock } from './block.codec.ts';
 import type { BlockLog } from './block-log.ts';
 import { withChecksum } from './checked-row.ts';
@@ -9,15 +8,16 @@ import { metaKeys } from './keys.ts';
 export const postingsPendingMax = 131_072;
 /** How long postings wait at most before they are written, in milliseconds. */
 export const indexDelayMs = 1000;
-/** Index rows that ride along with one commit, so that no commit becomes long for the sake of the index. */
-export const indexRowsPerCommit = 64;
+/** Index rows in one transaction, so that none keeps the thread, or the disk, for long. */
+export const indexRowsPerCommit = 256;
 /** Events after which the heads of all streams are saved (or twice as many events as there are streams). */
 export const headsEveryEvents = 65_536;
 
-/** Writes the stream index in the background: a slice of rows with each commit, or a commit of its own when idle. */
+/** Writes the stream index in the background: a slice of rows with each checkpoint. */
 export class IndexWriter {
   readonly #log: BlockLog;
   readonly #kick: () => void;
+  readonly #durableHeads: () => ReadonlyMap<string, number>;
   #timer: NodeJS.Timeout | undefined;
   #due = false;
   /** Streams of the current round that are on disk, and that the running commit writes. */
@@ -28,9 +28,14 @@ export class IndexWriter {
   /** The position of the heads that the running transaction writes, -1 for none. */
   #headsPut = -1;
 
-  constructor(log: BlockLog, kick: () => void) {
+  /**
+   * @param kick asks for a checkpoint
+   * @param durableHeads the revisions of all streams at the head of the log: the ledger may be ahead of it
+   */
+  constructor(log: BlockLog, kick: () => void, durableHeads: () => ReadonlyMap<string, number>) {
     this.#log = log;
     this.#kick = kick;
+    this.#durableHeads = durableHeads;
   }
 
   /** Whether the next commit has index rows to write. */
@@ -50,12 +55,8 @@ export class IndexWriter {
     }, indexDelayMs).unref();
   }
 
-  /**
-   * Adds the next rows to the transaction that is being put together.
-   * @param position where the log ends with that transaction: the ledger has its revisions already
-   * @param ids all ids up to there
-   */
-  put(position: number, ids: ForgottenIds, rowsMax: number = indexRowsPerCommit): Promise<boolean> | undefined {
+  /** Adds the next rows to the transaction that is being put together: the database then has all up to the head. */
+  put(rowsMax: number = indexRowsPerCommit): Promise<boolean> | undefined {
     if (!this.wanted) return undefined;
     const { postings, rows, head } = this.#log;
     if (!postings.writing) {
@@ -74,7 +75,7 @@ export class IndexWriter {
       const watermark = Buffer.alloc(8);
       watermark.writeDoubleLE(this.#upTo);
       put = rows.put(metaKeys.watermark, withChecksum(watermark));
-      if (this.#headsDue()) put = this.#putHeads(position, ids);
+      if (this.#headsDue()) put = this.#putHeads();
     }
     return put;
   }
@@ -108,10 +109,10 @@ export class IndexWriter {
     const { postings, rows, head } = this.#log;
     while (postings.writing || postings.pending > 0) {
       this.#due = true;
-      await this.put(head, this.#log.ids, Number.MAX_SAFE_INTEGER);
+      await this.put(Number.MAX_SAFE_INTEGER);
       this.flushed();
     }
-    if (this.#log.headsSavedTo < head) await this.#putHeads(head, this.#log.ids);
+    if (this.#log.headsSavedTo < head) await this.#putHeads();
     await rows.flushed;
   }
 
@@ -120,9 +121,9 @@ export class IndexWriter {
     return head - headsSavedTo >= Math.max(headsEveryEvents, ledger.streams * 2);
   }
 
-  #putHeads(position: number, ids: ForgottenIds): Promise<boolean> {
-    const { rows, ledger } = this.#log;
-    this.#headsPut = position;
-    return rows.put(metaKeys.heads, encodeHeads(position, ids, ledger.heads()));
+  #putHeads(): Promise<boolean> {
+    const { rows, head, ids } = this.#log;
+    this.#headsPut = head;
+    return rows.put(metaKeys.heads, encodeHeads(head, ids, this.#durableHeads()));
   }
 }

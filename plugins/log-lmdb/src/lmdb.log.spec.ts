@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { appendsInFlightMax } from './committer.ts';
 import { LmdbEventLog } from './lmdb.log.ts';
 import { openLogReader } from './reader.ts';
@@ -60,6 +61,39 @@ describe('the log of one writing process', () => {
     expect(failures).toEqual(['LOG_UNAVAILABLE']);
     expect(log.head()).toBe(-1);
     await log.close();
+  });
+
+  it('gives up when the database does not take what is in the journal, and has it all when it is opened again', async () => {
+    let log = await LmdbEventLog.open({ directory });
+    await log.append('s', [event(0)], 'none');
+    await vi.waitUntil(() => existsSync(join(directory, 'journal', 'segment-0')), { timeout: 10_000 });
+    await log.close();
+    const failed = new Promise<string>((resolve) => {
+      void LmdbEventLog.open({
+        directory,
+        commitDeadlineMs: 50,
+        onFailure: (error) => resolve(error.code),
+        wrapRows: (rows) =>
+          new Proxy(rows, {
+            get(target, name) {
+              if (name === 'put') return () => new Promise(() => {});
+              const value: unknown = Reflect.get(target, name);
+              return typeof value === 'function' ? value.bind(target) : value;
+            },
+          }),
+      }).then(async (opened) => {
+        log = opened;
+        await log.append('s', [event(1)], 0);
+        expect(log.head()).toBe(1);
+      });
+    });
+    expect(await failed).toBe('LOG_UNAVAILABLE');
+    await expect(log.append('s', [event(2)], 1)).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    await log.close();
+    const reader = await openLogReader(directory);
+    expect(reader.head()).toBe(1);
+    expect(await reader.verify()).toMatchObject({ ok: true, events: 2 });
+    await reader.close();
   });
 
   it('lets one of two writers have it', async () => {

@@ -23,6 +23,8 @@ import { BlockLog } from './block-log.ts';
 import { Committer, commitDeadlineMs } from './committer.ts';
 import { withinDeadline } from './deadline.ts';
 import { DiskSpace } from './disk-space.ts';
+import { Journal } from './journal.ts';
+import { type JournalTail, readJournal } from './journal-scan.ts';
 import { checkPages } from './page-check.ts';
 import { LmdbSnapshots } from './snapshots.ts';
 import { openRows, type Rows } from './store.ts';
@@ -56,11 +58,18 @@ export class LmdbEventLog implements LogProvider {
   readonly #committer: Committer;
   readonly #directory: string;
   readonly #tail: LogTail;
+  readonly #journal: Journal;
   readonly #trimmer: Trimmer;
   readonly #deadlineMs: number;
   #closing: Promise<void> | undefined;
 
-  private constructor(log: BlockLog, lock: WriterLock, freeBytes: number, options: LmdbEventLogOptions) {
+  private constructor(
+    log: BlockLog,
+    lock: WriterLock,
+    tail: JournalTail,
+    freeBytes: number,
+    options: LmdbEventLogOptions,
+  ) {
     const { directory } = options;
     this.#log = log;
     this.#lock = lock;
@@ -71,9 +80,11 @@ export class LmdbEventLog implements LogProvider {
     const space = new DiskSpace(directory, freeBytes);
     this.snapshots = new LmdbSnapshots(log.rows, space);
     this.stored = new StoredBlocks(log);
-    this.#trimmer = new Trimmer(log, directory, space, this.snapshots);
+    this.#trimmer = new Trimmer(log, directory, space, this.snapshots, () => this.#committer.checkpoint());
+    this.#journal = new Journal(directory, space, tail, log.storedTo);
     this.#committer = new Committer(log, {
       directory,
+      journal: this.#journal,
       clock: options.clock ?? systemClock,
       newId: options.newId ?? newId,
       space,
@@ -84,6 +95,7 @@ export class LmdbEventLog implements LogProvider {
       },
       onFailure: options.onFailure ?? (() => {}),
     });
+    this.#committer.recovered();
   }
 
   /** @throws CloudosError LOG_HELD, LOG_CORRUPT, LOG_UNAVAILABLE */
@@ -97,8 +109,11 @@ export class LmdbEventLog implements LogProvider {
       );
       try {
         const log = new BlockLog(rows, directory);
-        log.recover(readAcknowledged(directory));
-        return new LmdbEventLog(log, lock, freeBytes, options);
+        log.recover();
+        const tail = readJournal(directory, log.storedTo);
+        log.take(tail.records);
+        log.assertReaches(readAcknowledged(directory));
+        return new LmdbEventLog(log, lock, tail, freeBytes, options);
       } catch (error) {
         await rows.close();
         throw error;
@@ -142,7 +157,7 @@ export class LmdbEventLog implements LogProvider {
   }
 
   verify(onProgress?: (positions: number) => void): Promise<LogReport> {
-    return verifyLog(this.#log, this.#directory, onProgress);
+    return verifyLog(this.#log, this.#directory, true, onProgress);
   }
 
   /**
@@ -171,6 +186,7 @@ export class LmdbEventLog implements LogProvider {
       this.#tail.close();
       this.#log.closed = true;
       answers = !this.#committer.isStuck;
+      await this.#journal.close();
       if (answers) await withinDeadline(this.#log.rows.close(), this.#deadlineMs, 'closing the database');
       this.#acknowledged.close();
       if (answers) this.#lock.release();

@@ -13,9 +13,9 @@ import {
   type TrimResult,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
-import { readAcknowledged } from './acknowledged.ts';
 import { BlockLog } from './block-log.ts';
 import { DiskSpace } from './disk-space.ts';
+import { JournalReader } from './journal-reader.ts';
 import { checkPages } from './page-check.ts';
 import { LmdbSnapshots } from './snapshots.ts';
 import { openRows } from './store.ts';
@@ -27,18 +27,18 @@ export interface LogReader extends LogProvider {
 }
 
 /**
- * Opens a log for reading, also while another process writes it. `head` and everything that reads sees what is durable
- * at the time of the call; a subscription follows when the reader is asked (`head`, `read`), it does not poll.
+ * Opens a log for reading, also while another process writes it. `head` and everything that reads sees what was
+ * acknowledged at the time of the call, in the database or in the journal; a subscription follows when the reader is asked (`head`, `read`), it does not poll.
  * @throws CloudosError LOG_UNAVAILABLE, LOG_CORRUPT
  */
 export async function openLogReader(directory: string): Promise<LogReader> {
   checkPages(directory);
-  const acknowledged = readAcknowledged(directory);
   const rows = openRows({ directory, readOnly: true });
   try {
     const log = new BlockLog(rows, directory);
-    log.recover(acknowledged);
-    return new LmdbLogReader(log, directory);
+    const journal = new JournalReader(log, directory);
+    journal.open();
+    return new LmdbLogReader(log, journal, directory);
   } catch (error) {
     await rows.close();
     throw error;
@@ -48,11 +48,13 @@ export async function openLogReader(directory: string): Promise<LogReader> {
 class LmdbLogReader implements LogReader {
   readonly snapshots;
   readonly #log: BlockLog;
+  readonly #journal: JournalReader;
   readonly #directory: string;
   readonly #tail: LogTail;
 
-  constructor(log: BlockLog, directory: string) {
+  constructor(log: BlockLog, journal: JournalReader, directory: string) {
     this.#log = log;
+    this.#journal = journal;
     this.#directory = directory;
     this.#tail = new LogTail(log.head, 0);
     const stored = new LmdbSnapshots(log.rows, new DiskSpace(directory));
@@ -80,7 +82,7 @@ class LmdbLogReader implements LogReader {
 
   head(): number {
     if (this.#log.closed) return this.#log.head;
-    this.#log.refresh();
+    this.#journal.refresh();
     this.#tail.advance(this.#log.head);
     return this.#log.head;
   }
@@ -102,13 +104,14 @@ class LmdbLogReader implements LogReader {
 
   verify(onProgress?: (positions: number) => void): Promise<LogReport> {
     this.head();
-    return verifyLog(this.#log, this.#directory, onProgress);
+    return verifyLog(this.#log, this.#directory, false, onProgress);
   }
 
   async close(): Promise<void> {
     if (this.#log.closed) return;
     this.#tail.close();
     this.#log.closed = true;
+    this.#journal.close();
     await this.#log.rows.close();
   }
 

@@ -20,13 +20,22 @@ export class Trimmer {
   readonly #directory: string;
   readonly #space: DiskSpace;
   readonly #snapshots: SnapshotStore;
+  readonly #checkpoint: () => Promise<void>;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(log: BlockLog, directory: string, space: DiskSpace, snapshots: SnapshotStore) {
+  /** @param checkpoint brings what is in the journal into the database */
+  constructor(
+    log: BlockLog,
+    directory: string,
+    space: DiskSpace,
+    snapshots: SnapshotStore,
+    checkpoint: () => Promise<void>,
+  ) {
     this.#log = log;
     this.#directory = directory;
     this.#space = space;
     this.#snapshots = snapshots;
+    this.#checkpoint = checkpoint;
   }
 
   /** One at a time. */
@@ -45,6 +54,7 @@ export class Trimmer {
     const log = this.#log;
     log.assertOpen();
     assertTrim(before, await this.#snapshots.list());
+    await this.#checkpoint();
     const old = log.base;
     const base = await this.#baseBefore(before);
     if (base.position > old.position) await this.#moveBase(base, old);
@@ -53,15 +63,15 @@ export class Trimmer {
     return { first: log.first, removed: base.position - old.position };
   }
 
-  /** The revisions at the end of the last block that goes. The block that holds the head stays. */
+  /** The revisions at the end of the last block that goes. The block that holds the head stays, as does what is in the journal. */
   async #baseBefore(before: number): Promise<Heads> {
-    const { base, head } = this.#log;
+    const { base, head, storedTo } = this.#log;
     const revisions = new Map(base.revisions);
     let { position, ids } = base;
     for (let blocks = 1; ; blocks++) {
       const header = this.#log.header(position + 1);
       const last = position + header.count;
-      if (last >= before || last >= head) return { position, ids, revisions };
+      if (last >= before || last >= head || last >= storedTo) return { position, ids, revisions };
       for (const { name, firstRevision, count } of header.streams) revisions.set(name, firstRevision + count - 1);
       position = last;
       ids = header.ids;

@@ -1,7 +1,8 @@
 import { isForgotten } from '@cloudos/event-log';
-import { type LogDamage, type LogReport, messageOf } from '@cloudos/sdk';
+import { type CloudosError, type LogDamage, type LogReport, messageOf } from '@cloudos/sdk';
 import { readAcknowledged } from './acknowledged.ts';
 import type { BlockLog } from './block-log.ts';
+import { readJournal } from './journal-scan.ts';
 import { blockKey, blocksEnd, parsePostingKey, positionOfKey, postingsBegin, postingsEnd } from './keys.ts';
 import { decodePairs } from './postings.ts';
 
@@ -10,31 +11,35 @@ const damagesMax = 100;
 const rowsPerTurn = 128;
 
 /**
- * Checks every block (checksum, decodes, follows the one before), every revision, every index row, and that the log
- * reaches as far as was acknowledged. Goes on after damage, to name where the log is sound again.
+ * Checks every block (checksum, decodes, follows the one before), every revision, every index row, that the journal has
+ * what the database does not, and that the log reaches as far as was acknowledged. Goes on after damage, to name where
+ * the log is sound again.
+ * @param readsJournal whether the journal has to be read again: a writer has in memory what it wrote there
  */
 export async function verifyLog(
   log: BlockLog,
   directory: string,
+  readsJournal: boolean,
   onProgress: (positions: number) => void = () => {},
 ): Promise<LogReport> {
   const check = new LogCheck(log);
   const head = log.head;
   let start: Buffer = blockKey(log.first);
-  let more = true;
-  while (more) {
+  for (;;) {
     log.assertOpen();
-    more = false;
-    for (const key of [...log.rows.getKeys({ start, end: blocksEnd, limit: rowsPerTurn + 1 })].slice(0, rowsPerTurn)) {
-      const position = positionOfKey(key);
-      if (position > head) break;
-      check.block(position);
-      start = Buffer.concat([key, Buffer.of(0)]);
-      more = true;
-    }
+    const range = { start, end: blocksEnd, limit: rowsPerTurn };
+    const positions = [...log.rows.getKeys(range)].map(positionOfKey).filter((position) => position <= head);
+    for (const position of positions) check.block(position);
     onProgress(check.next);
+    const last = positions.at(-1);
+    // In the same turn, so that nothing moves into the database in between.
+    if (last === undefined) break;
+    start = blockKey(last + 1);
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
+  for (const position of log.pending.firsts()) if (position <= head) check.block(position);
+  if (readsJournal) check.journal(directory);
+  onProgress(check.next);
   check.end(Math.max(head, readAcknowledged(directory)));
   check.index();
   return check.report(head);
@@ -83,6 +88,18 @@ class LogCheck {
       this.#damagedAt = position;
       this.#damagedWhy = messageOf(error);
       this.#lost = true;
+    }
+  }
+
+  /** What is not in the database is in the journal, as it was written. */
+  journal(directory: string): void {
+    const { head, storedTo } = this.#log;
+    try {
+      const last = readJournal(directory, storedTo).records.at(-1)?.last ?? storedTo;
+      if (last < head) this.#add({ position: last + 1, reason: `the journal ends before position ${head}` });
+    } catch (error) {
+      const { position } = (error as CloudosError).details;
+      this.#add({ position: typeof position === 'number' ? position : storedTo + 1, reason: messageOf(error) });
     }
   }
 
