@@ -1,5 +1,5 @@
-import { CloudosError, type RecordedEvent } from '@cloudos/sdk';
-import { BatchDecoder, type subprotocols } from './batch.codec.ts';
+import { CloudosError, messageOf, type RecordedEvent } from '@cloudos/sdk';
+import { BatchDecoder, type DecodedBatch, type subprotocols } from './batch.codec.ts';
 import { type CloudEvent, fromCloudEvent } from './cloud-event.ts';
 import {
   type ControlEvent,
@@ -90,13 +90,19 @@ export class ControlConnection {
 
   #receive(data: unknown): void {
     if (this.#isOver) return;
-    if (typeof data !== 'string') {
-      const { events, last } = this.#decoder.decode(new Uint8Array(data as ArrayBuffer));
-      if (last >= 0) this.#sink.events(events, last);
-      return;
+    let batch: DecodedBatch | undefined;
+    let message: Message | Message[] = [];
+    try {
+      if (typeof data === 'string') message = JSON.parse(data) as Message | Message[];
+      else batch = this.#decoder.decode(new Uint8Array(data as ArrayBuffer));
+    } catch (error) {
+      // What comes after it cannot be told apart from what is missing: the connection is of no use any more.
+      this.#socket.close(1000);
+      return this.#closed(1002, `the gateway sent what cannot be decoded: ${messageOf(error)}`);
     }
-    const message = JSON.parse(data) as Message | Message[];
-    if (Array.isArray(message)) for (const each of message) this.#take(each);
+    if (batch) {
+      if (batch.last >= 0) this.#sink.events(batch.events, batch.last);
+    } else if (Array.isArray(message)) for (const each of message) this.#take(each);
     else this.#take(message);
   }
 

@@ -77,6 +77,7 @@ export class EventFeed {
   #next: number | undefined;
   #credit: number | undefined;
   #connection: ControlConnection | undefined;
+  #onStop: () => void = () => {};
 
   /** @param credit events to take before more is granted; undefined: any number */
   constructor(source: FeedSource, options: FeedOptions, sink: FeedSink, credit?: number) {
@@ -97,6 +98,7 @@ export class EventFeed {
   stop(): void {
     this.#stopped.abort();
     this.#connection?.close();
+    this.#onStop();
   }
 
   /** That many more events may come. */
@@ -184,11 +186,7 @@ export class EventFeed {
         },
       });
       this.#connection = connection;
-      this.#stopped.signal.addEventListener(
-        'abort',
-        () => resolve({ settled: false, opened: false, reason: 'stopped' }),
-        { once: true },
-      );
+      this.#onStop = () => resolve({ settled: false, opened: false, reason: 'stopped' });
     });
   }
 

@@ -174,7 +174,9 @@ export class BlockLog {
     if (first === undefined) throw this.#missing(position, 'the block that holds it is missing');
     const { block, header } = this.#header(first);
     if (first + header.count <= position) throw this.#missing(position, 'the block that holds it is missing');
-    return { first, count: header.count, bytes: Uint8Array.prototype.slice.call(block) };
+    // The buffer that was read into may be longer than what was read.
+    const bytes = new Uint8Array(block.subarray(0, block.length));
+    return { first, count: header.count, bytes };
   }
 
   /** What the block that begins there says of itself. @throws CloudosError LOG_CORRUPT */

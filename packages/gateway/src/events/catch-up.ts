@@ -28,7 +28,7 @@ interface Turn {
  * come back at once neither hold up the others nor fill the memory.
  */
 export class CatchUp {
-  readonly #log: Kernel['log'];
+  readonly #logNow: () => Kernel['log'];
   readonly #writer: CloudEventWriter;
   readonly #turnsMax: number;
   readonly #head: () => number;
@@ -39,18 +39,22 @@ export class CatchUp {
   #turns = 0;
 
   constructor(options: {
-    readonly log: Kernel['log'];
+    readonly log: () => Kernel['log'];
     readonly writer: CloudEventWriter;
     readonly turnsMax: number;
     /** Where catch-up ends and what is live begins. */
     readonly head: () => number;
     readonly onError: (subscriber: FeedSubscriber, error: unknown) => void;
   }) {
-    this.#log = options.log;
+    this.#logNow = options.log;
     this.#writer = options.writer;
     this.#turnsMax = options.turnsMax;
     this.#head = options.head;
     this.#onError = options.onError;
+  }
+
+  get #log(): Kernel['log'] {
+    return this.#logNow();
   }
 
   /** Gives the subscriber a turn when it is its time. */

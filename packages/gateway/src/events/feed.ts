@@ -39,7 +39,7 @@ export const defaultFeedBounds: FeedBounds = {
 export class Feed {
   readonly stack: string;
   readonly bounds: FeedBounds;
-  readonly #log: Kernel['log'];
+  readonly #kernel: Pick<Kernel, 'log' | 'status'>;
   readonly #writer: CloudEventWriter;
   readonly #groups = new Map<string, FeedGroup>();
   readonly #catchUp: CatchUp;
@@ -49,18 +49,23 @@ export class Feed {
   #subscription: Subscription | undefined;
   #slowTimer: NodeJS.Timeout | undefined;
 
-  constructor(kernel: Kernel, bounds: Partial<FeedBounds> = {}) {
+  constructor(kernel: Pick<Kernel, 'log' | 'status'>, bounds: Partial<FeedBounds> = {}) {
     this.bounds = { ...defaultFeedBounds, ...bounds };
     this.stack = kernel.status().stack;
-    this.#log = kernel.log;
+    this.#kernel = kernel;
     this.#writer = new CloudEventWriter(this.stack);
     this.#catchUp = new CatchUp({
-      log: kernel.log,
+      log: () => kernel.log,
       writer: this.#writer,
       turnsMax: this.bounds.readsMax,
       head: () => this.#head,
       onError: (subscriber, error) => subscriber.close(closeReasonOf(error)),
     });
+  }
+
+  /** Asked for each time: the kernel may read from another provider than before. */
+  get #log(): Kernel['log'] {
+    return this.#kernel.log;
   }
 
   /** Position of the last event that it has passed on. */
