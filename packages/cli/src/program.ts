@@ -13,6 +13,7 @@ import { addLog } from './commands/log.command.ts';
 import { addLogs } from './commands/logs.command.ts';
 import { addNodeCommands } from './commands/node.commands.ts';
 import { addPlugin } from './commands/plugin.command.ts';
+import { addShadow } from './commands/shadow.command.ts';
 import { addStack } from './commands/stack.command.ts';
 import { addState } from './commands/state.command.ts';
 import { addStatus } from './commands/status.command.ts';
@@ -60,6 +61,7 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     addWhy,
     addState,
     addSwap,
+    addShadow,
     addNodeCommands,
     addLog,
     addDoctor,

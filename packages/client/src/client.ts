@@ -11,6 +11,8 @@ import type {
   OutputChunk,
   PluginView,
   RecordedEvent,
+  ShadowRequest,
+  ShadowView,
   SwapRequest,
   SwapResult,
 } from '@cloudos/sdk';
@@ -99,6 +101,20 @@ export class CloudosClient {
 
   swap(request: SwapRequest): Promise<SwapResult> {
     return this.#http.json('/v1/swap', { method: 'POST', body: request, timeoutMs: swapTimeoutMs });
+  }
+
+  /** Runs a resource manager on the live log without acting. SHADOW_EXISTS, SHADOWS_EXCEEDED */
+  shadow(request: ShadowRequest): Promise<ShadowView> {
+    return this.#http.json('/v1/shadows', { method: 'POST', body: request, timeoutMs: swapTimeoutMs });
+  }
+
+  shadows(): Promise<readonly ShadowView[]> {
+    return this.#http.json('/v1/shadows');
+  }
+
+  /** Ends a shadow; its last view. SHADOW_NOT_FOUND */
+  endShadow(plugin: string): Promise<ShadowView> {
+    return this.#http.json(`/v1/shadows/${encodeURIComponent(plugin)}`, { method: 'DELETE' });
   }
 
   /** One page of recorded events. For all of a range use {@link history}. */

@@ -37,6 +37,8 @@ export const swapBody = z.object({
   replaces: z.string().min(1).optional(),
 });
 
+export const shadowBody = z.object({ plugin: z.string().min(1), config: z.unknown().optional() });
+
 /** @throws CloudosError with that code: path, what was given, what was expected */
 export function parsed<T>(
   schema: z.ZodType<T>,

@@ -27,6 +27,7 @@ import {
 import { ApiServers } from './api-servers.ts';
 import { ClusterFeed } from './cluster/cluster-feed.ts';
 import { Composition, token } from './composition.ts';
+import { Shadows } from './hypothesis/shadows.ts';
 import { IngressFeeder } from './ingress-feeder.ts';
 import type { Kernel } from './kernel.ts';
 import {
@@ -39,6 +40,7 @@ import {
 } from './kernel-journal.ts';
 import { Fleet } from './node/fleet.ts';
 import { makeAgent } from './node/make-agent.ts';
+import { policyLimits } from './policy/policy-runner.ts';
 import { PolicySeat, type PolicySlotName } from './policy/policy-seat.ts';
 import { type KernelLimits, RunningKernel } from './running-kernel.ts';
 import { pluginDataDir, SlotFactory } from './slot-factory.ts';
@@ -152,6 +154,7 @@ const tokens = {
   ingress: token<IngressFeeder | undefined>('ingress'),
   apis: token<ApiServers>('apis'),
   swapper: token<Swapper>('swapper'),
+  shadows: token<Shadows>('shadows'),
 };
 
 interface ComposeOptions extends BootOptions {
@@ -204,6 +207,12 @@ function compose(options: ComposeOptions) {
       return new Swapper({ plugins, journal, seats, fleet, apis, clock });
     });
 
+  parts.provide(tokens.shadows, (get) => {
+    const { deadlineMs } = { ...policyLimits, ...limits?.policies };
+    const inCharge = () => get(tokens.resources).slot.view().plugin;
+    const dataDir = (plugin: string) => pluginDataDir(stateDir, `shadow-${plugin}`);
+    return new Shadows({ plugins, log, clock, newId: ids, logger, dataDir, deadlineMs, inCharge });
+  });
   const slots = parts.get(tokens.slots);
   const journal = parts.get(tokens.journal);
   const makeAgents = () =>
@@ -232,6 +241,7 @@ function compose(options: ComposeOptions) {
     ingress: parts.get(tokens.ingress),
     apis: parts.get(tokens.apis),
     swapper: parts.get(tokens.swapper),
+    shadows: parts.get(tokens.shadows),
   };
 }
 

@@ -6,6 +6,8 @@ import type {
   KernelAccess,
   LogProvider,
   NewEvent,
+  ShadowRequest,
+  ShadowView,
   SwapRequest,
   SwapResult,
 } from '@cloudos/sdk';
@@ -23,6 +25,11 @@ export interface Kernel extends KernelAccess {
    */
   append(stream: string, events: readonly NewEvent[], at: ExpectedRevision): Promise<AppendResult>;
   swap(request: SwapRequest): Promise<SwapResult>;
+  /** Runs a resource manager on the live log without acting. SHADOW_EXISTS, SHADOWS_EXCEEDED, why it cannot begin */
+  shadow(request: ShadowRequest): Promise<ShadowView>;
+  shadows(): readonly ShadowView[];
+  /** Ends it; its last view. SHADOW_NOT_FOUND */
+  endShadow(plugin: string): Promise<ShadowView>;
   doctor(): Promise<DoctorReport>;
   /** Stops the kernel. Guests go on running. */
   stop(): Promise<void>;

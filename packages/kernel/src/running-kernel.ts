@@ -25,6 +25,8 @@ import {
   orchestratorCommand,
   type PluginView,
   resourcesCommand,
+  type ShadowRequest,
+  type ShadowView,
   type SlotCommand,
   type SwapRequest,
   type SwapResult,
@@ -35,6 +37,7 @@ import { viewOf } from './cluster/cluster-view.ts';
 import { doctorChecks } from './doctor.ts';
 import { explain } from './explain.ts';
 import { assertForeign } from './foreign-events.ts';
+import type { Shadows } from './hypothesis/shadows.ts';
 import type { IngressFeeder } from './ingress-feeder.ts';
 import type { Kernel } from './kernel.ts';
 import { type KernelJournal, readHistory } from './kernel-journal.ts';
@@ -71,6 +74,7 @@ export interface KernelParts {
   readonly ingress: IngressFeeder | undefined;
   readonly apis: ApiServers;
   readonly swapper: Swapper;
+  readonly shadows: Shadows;
   readonly stopping: AbortController;
 }
 
@@ -182,6 +186,18 @@ export class RunningKernel implements Kernel {
     return this.#parts.swapper.swap(request);
   }
 
+  shadow(request: ShadowRequest): Promise<ShadowView> {
+    return this.#parts.shadows.start(request);
+  }
+
+  shadows(): readonly ShadowView[] {
+    return this.#parts.shadows.views();
+  }
+
+  endShadow(plugin: string): Promise<ShadowView> {
+    return this.#parts.shadows.stop(plugin);
+  }
+
   async why(subject: string): Promise<Explanation> {
     const { feed, log } = this.#parts;
     await feed.level(log.head());
@@ -267,8 +283,9 @@ export class RunningKernel implements Kernel {
   }
 
   async #stop(): Promise<void> {
-    const { seats, ingress, apis, fleet, feed, journal, log, logSlot, logger, stopping } = this.#parts;
+    const { seats, ingress, apis, fleet, feed, journal, log, logSlot, logger, stopping, shadows } = this.#parts;
     const steps: [string, () => Promise<unknown> | undefined][] = [
+      ['shadows', () => shadows.stopAll()],
       ['apis', () => apis.stop()],
       ['orchestrator', () => seats.orchestrator.slot.close()],
       ['resources', () => seats.resources.slot.close()],

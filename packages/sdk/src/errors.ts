@@ -133,6 +133,12 @@ export const errorCodes = {
   WORKLOAD_NOT_FOUND: ['No workload of that name exists.', 'List them with `cloudos get workloads`.'],
   NODE_NOT_FOUND: ['No node of that name exists.', 'List them with `cloudos get nodes`.'],
   INSTANCE_NOT_FOUND: ['No instance of that name exists.', 'List them with `cloudos get instances`.'],
+  SHADOW_EXISTS: [
+    'A shadow of that plugin runs already.',
+    'See `cloudos shadow`; end it first to give it another configuration.',
+  ],
+  SHADOWS_EXCEEDED: ['As many shadows run as may.', 'End one of them.'],
+  SHADOW_NOT_FOUND: ['No shadow of that plugin runs.', 'Use one of the names in the message.'],
   RESERVATION_NOT_FOUND: ['No reservation of that name exists.', 'Check the name in the events ReservationRequested.'],
   REVISION_NOT_FOUND: ['The workload has no such revision to return to.', 'See `cloudos describe`.'],
   POSITION_OUT_OF_RANGE: ['The position lies outside of the log.', 'Use one between 0 and the head.'],

@@ -130,6 +130,67 @@ export interface SwapResult {
   readonly catchUpMs: number;
 }
 
+/** Measures by which two resource managers are compared. Shares are from 0 to 1. */
+export interface PlacementMeasures {
+  /** Nodes that are there, and how many of them have an instance. */
+  readonly nodes: number;
+  readonly nodesInUse: number;
+  /** Instances that have a place now, and that wait for one. */
+  readonly placed: number;
+  readonly pending: number;
+  /** Since it began: decisions. */
+  readonly placements: number;
+  readonly preemptions: number;
+  /** Requested of what there is: now, and on average over time. */
+  readonly utilisation: { readonly cpu: number; readonly memory: number };
+  readonly utilisationMean: { readonly cpu: number; readonly memory: number };
+  /** The highest share of the cores that was requested at once. */
+  readonly utilisationPeak: number;
+  /** How much of what is free is of no use for an instance of the mean size, because it lies scattered. */
+  readonly fragmentation: number;
+  /** From the request to the placement, of those that were placed. */
+  readonly waitMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Jain's index over owners, of what each had in what it wanted: 1 where all were served alike. */
+  readonly fairness: number;
+}
+
+export interface ShadowRequest {
+  /** Name or path of a resource manager. */
+  readonly plugin: string;
+  readonly config?: unknown;
+}
+
+/** A resource manager that decides on the live log without acting, beside the one in charge. */
+export interface ShadowView {
+  readonly plugin: string;
+  readonly config: unknown;
+  /** The one in charge when it began. */
+  readonly beside: string;
+  readonly state: 'running' | 'failed';
+  readonly code?: string;
+  readonly reason?: string;
+  /** Position and time (epoch ms) at which it began to decide, and what it has seen since. */
+  readonly from: number;
+  readonly since: number;
+  readonly position: number;
+  readonly real: PlacementMeasures;
+  readonly shadow: PlacementMeasures;
+  readonly agreement: ShadowAgreement;
+  /** The latest placements that differ, the newest first; bounded. */
+  readonly differences: readonly { readonly instance: string; readonly real?: string; readonly shadow?: string }[];
+}
+
+/** Of the instances that were requested or placed since the shadow began and are wanted still. */
+export interface ShadowAgreement {
+  /** Both have placed it: on the same node, on another. */
+  readonly sameNode: number;
+  readonly otherNode: number;
+  readonly onlyReal: number;
+  readonly onlyShadow: number;
+  /** It waits in both. */
+  readonly neither: number;
+}
+
 /** Why something is as it is: a chain of events, the oldest first, and the conclusion in words. */
 export interface Explanation {
   readonly subject: string;

@@ -2,6 +2,7 @@ import { eventRoutes, type FeedRouteContext } from '../events/feed-routes.ts';
 import { changeRoutes, type Endings } from './changes.routes.ts';
 import { guestRoutes } from './guests.routes.ts';
 import type { Route } from './route.ts';
+import { shadowRoutes } from './shadow.routes.ts';
 import { stateRoutes } from './state.routes.ts';
 import { tokenRoutes } from './tokens.routes.ts';
 
@@ -13,6 +14,7 @@ export function allRoutes(context: FeedRouteContext, endings: Endings): Route[] 
     ...eventRoutes(context),
     ...guestRoutes(kernel),
     ...changeRoutes(kernel, endings),
+    ...shadowRoutes(kernel),
     ...tokenRoutes(access),
   ];
 }

@@ -7,6 +7,7 @@ import {
   type KernelStatus,
   type PluginView,
   resourceVector,
+  type ShadowView,
   serviceSpec,
   sharedEvents,
   workloadSpec,
@@ -155,5 +156,46 @@ export const guestStats = describes<GuestStats>()(
     diskBytes: z.number().optional(),
     networkReceivedBytes: z.number().optional(),
     networkSentBytes: z.number().optional(),
+  }),
+);
+
+const measures = z.object({
+  nodes: count,
+  nodesInUse: count,
+  placed: count,
+  pending: count,
+  placements: count,
+  preemptions: count,
+  utilisation: z.object({ cpu: z.number(), memory: z.number() }),
+  utilisationMean: z.object({ cpu: z.number(), memory: z.number() }),
+  utilisationPeak: z.number(),
+  fragmentation: z.number(),
+  waitMs: z.object({ p50: z.number(), p99: z.number(), max: z.number() }),
+  fairness: z.number(),
+});
+
+export const shadowView = describes<ShadowView>()(
+  z.object({
+    plugin: z.string(),
+    config: z.unknown(),
+    beside: z.string(),
+    state: z.enum(['running', 'failed']),
+    code: z.string().optional(),
+    reason: z.string().optional(),
+    from: positionOrNone,
+    since: epochMs,
+    position: positionOrNone,
+    real: measures,
+    shadow: measures,
+    agreement: z.object({
+      sameNode: count,
+      otherNode: count,
+      onlyReal: count,
+      onlyShadow: count,
+      neither: count,
+    }),
+    differences: z.array(
+      z.object({ instance: z.string(), real: z.string().optional(), shadow: z.string().optional() }),
+    ),
   }),
 );

@@ -15,7 +15,10 @@ import {
   type LogRequest,
   type NewEvent,
   type OutputChunk,
+  type PlacementMeasures,
   type PluginView,
+  type ShadowRequest,
+  type ShadowView,
   type SwapRequest,
   type SwapResult,
 } from '@cloudos/sdk';
@@ -39,6 +42,7 @@ export class FakeKernel implements Kernel {
   stopped = false;
   takenDown = false;
   pluginViews: PluginView[] = [];
+  readonly shadowViews: ShadowView[] = [];
   doctorReport: DoctorReport = { nodes: [] };
   /** What `view` answers, by position asked for. */
   onView: (at: number | undefined) => ClusterView = () => emptyView;
@@ -114,6 +118,21 @@ export class FakeKernel implements Kernel {
     return { slot: request.slot, from: 'old', to: request.plugin, generation: 2, position: 7, catchUpMs: 3 };
   }
 
+  async shadow({ plugin }: ShadowRequest): Promise<ShadowView> {
+    this.shadowViews.push({ ...shadowView, plugin });
+    return this.shadowViews.at(-1)!;
+  }
+
+  shadows(): readonly ShadowView[] {
+    return this.shadowViews;
+  }
+
+  async endShadow(plugin: string): Promise<ShadowView> {
+    const at = this.shadowViews.findIndex((view) => view.plugin === plugin);
+    if (at < 0) throw new CloudosError('SHADOW_NOT_FOUND', `no shadow of ${plugin}`);
+    return this.shadowViews.splice(at, 1)[0]!;
+  }
+
   async why(subject: string): Promise<Explanation> {
     if (subject === 'nothing') throw new CloudosError('INSTANCE_NOT_FOUND', 'nothing is called nothing');
     return { subject, summary: `${subject} is fine`, steps: [] };
@@ -171,3 +190,32 @@ export class FakeKernel implements Kernel {
     );
   }
 }
+
+const measures: PlacementMeasures = {
+  nodes: 1,
+  nodesInUse: 1,
+  placed: 1,
+  pending: 0,
+  placements: 1,
+  preemptions: 0,
+  utilisation: { cpu: 0.5, memory: 0.5 },
+  utilisationMean: { cpu: 0.5, memory: 0.5 },
+  utilisationPeak: 0.5,
+  fragmentation: 0,
+  waitMs: { p50: 1, p99: 2, max: 2 },
+  fairness: 1,
+};
+
+const shadowView: ShadowView = {
+  plugin: 'resources-fake',
+  config: {},
+  beside: 'resources-real',
+  state: 'running',
+  from: 3,
+  since: 0,
+  position: 7,
+  real: measures,
+  shadow: measures,
+  agreement: { sameNode: 1, otherNode: 0, onlyReal: 0, onlyShadow: 0, neither: 0 },
+  differences: [],
+};
