@@ -1,29 +1,31 @@
-import type { PluginDefinition } from '@cloudos/sdk';
+import type { GuestSupport, PluginDefinition } from '@cloudos/sdk';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { adoptionTests } from './guest/guest-adoption.ts';
+import { faultTests } from './guest/guest-faults.ts';
 import { type GuestConformanceOptions, GuestHarness } from './guest/guest-harness.ts';
 import { interactionTests } from './guest/guest-interaction.ts';
+import { isolationTests } from './guest/guest-isolation.ts';
 import { lifecycleTests } from './guest/guest-lifecycle.ts';
 import { limitTests } from './guest/guest-limits.ts';
 import { defaultCommands, defaultPrograms, type GuestCommands, type GuestPrograms } from './guest/guest-programs.ts';
+import { secretTests } from './guest/guest-secrets.ts';
+import { snapshotTests } from './guest/guest-snapshots.ts';
 
 /** What each part of the suite works with. */
 export interface GuestSuite {
   readonly harness: () => GuestHarness;
   readonly programs: GuestPrograms;
   readonly commands: GuestCommands;
-  readonly supports: Readonly<Record<string, boolean>>;
+  readonly supports: Readonly<Partial<Record<GuestSupport, boolean>>>;
   readonly options: GuestConformanceOptions;
 }
 
 /**
  * What every `guest` plugin promises, tested on the plugin as it is. Call it once in a spec file.
  *
- * `plugin.supports` selects tests: `adopt`, `exec`, `tty`, `logs`, `stats`, `pause`, `snapshot`, `network`,
- * `memoryLimit`, `cpuLimit`, `pidsLimit`, `signals` (guests end by signals), `commandCheck` (a command that the image
- * lacks is refused), `imageCheck`. What is not `true` is tested to be absent or refused with GUEST_UNSUPPORTED.
- * What the plugin supports and the fingerprint says this node cannot give (`features.memoryLimit: false`) is skipped
- * by name.
+ * `plugin.supports` selects tests by the names of `guestSupports` in the sdk. What is not `true` is tested to be absent
+ * or refused. What the plugin supports and the fingerprint says this node cannot give (`features.memoryLimit: false`) is
+ * skipped by name.
  */
 export function guestConformance<Config>(
   plugin: PluginDefinition<'guest', Config>,
@@ -56,6 +58,10 @@ export function guestConformance<Config>(
     lifecycleTests(suite);
     interactionTests(suite);
     limitTests(suite);
+    isolationTests(suite);
+    secretTests(suite);
+    snapshotTests(suite);
+    faultTests(suite);
     adoptionTests(suite);
   });
 }

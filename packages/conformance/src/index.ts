@@ -1,12 +1,14 @@
 export { type ApiConformanceOptions, apiConformance } from './api.conformance.ts';
-export type { GuestConformanceOptions } from './guest/guest-harness.ts';
+export type { GuestConformanceOptions, GuestHarness } from './guest/guest-harness.ts';
 export {
+  busyboxCommands,
   busyboxPrograms,
   defaultCommands,
   defaultPrograms,
   type GuestCommands,
   type GuestProgram,
   type GuestPrograms,
+  shellPrograms,
 } from './guest/guest-programs.ts';
 export { guestConformance } from './guest.conformance.ts';
 export { type HostConformanceOptions, hostConformance } from './host.conformance.ts';

@@ -1,9 +1,9 @@
-import { type GuestPrograms, guestConformance } from '@cloudos/conformance';
+import { type GuestConformanceOptions, type GuestPrograms, guestConformance } from '@cloudos/conformance';
 import plugin from './plugin.ts';
 
 const script = (text: string) => ({ command: ['sh', '-c', text] });
 
-const programs: GuestPrograms = {
+const programs: Partial<GuestPrograms> = {
   sleepForever: () => ({ command: ['sleep'] }),
   ignoreTerm: () => script("trap '' TERM; echo ready; sleep"),
   exitWith: (code, afterMs = 0) => ({ command: ['exit'], args: [String(code), String(afterMs)] }),
@@ -18,4 +18,11 @@ const programs: GuestPrograms = {
   burnCpu: () => ({ command: ['burn'] }),
 };
 
-guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs });
+const state: GuestConformanceOptions['state'] = {
+  write: async (harness, { instance }, text) => {
+    await harness.exec(instance, { command: ['set', 'state', text] });
+  },
+  read: async (harness, { instance }) => (await harness.exec(instance, { command: ['get', 'state'] })).stdout.trim(),
+};
+
+guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs, state });

@@ -113,6 +113,7 @@ function describe(abilities: HostAbilities): GuestFingerprint & { available: tru
       pause: groups.v2 !== undefined || groups.v1.freezer !== undefined,
       tty: abilities.tty,
       network: bridge ? 'bridge' : 'ports',
+      guestNetwork: bridge,
       root: overlay ? 'overlay' : 'tmpfs',
     },
     warnings,

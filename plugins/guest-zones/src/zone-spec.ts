@@ -17,6 +17,7 @@ export function checkZoneSpec({ instance, template }: GuestSpec): void {
       },
     );
   }
+  if ((template.mounts ?? []).length > 0) refuse('zones have no mounts');
   const command = commandOf({ template });
   const first = command[0];
   if (first === undefined || first === '') refuse('the image host: has no program of its own; give a command');

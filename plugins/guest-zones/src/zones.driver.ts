@@ -158,6 +158,7 @@ export class ZonesDriver implements GuestDriver {
   }
 
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
+    if (request.since !== undefined) throw new CloudosError('GUEST_UNSUPPORTED', 'logs of zones have no times');
     const environment = await this.#environment();
     const { zone } = this.#view(environment, instance);
     const hasEnded = () => {

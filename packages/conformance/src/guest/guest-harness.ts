@@ -10,6 +10,7 @@ import {
   type GuestStatus,
   type GuestTemplate,
   guestTemplate,
+  type LogRequest,
   type PluginDefinition,
 } from '@cloudos/sdk';
 import { firstValueFrom } from 'rxjs';
@@ -26,6 +27,21 @@ export interface GuestConformanceOptions {
   readonly prepare?: (stateDir: string) => Promise<unknown>;
   /** Why the suite cannot run here, with the command that would change it. Undefined: it can. */
   readonly prerequisite?: () => string | undefined;
+  /** A directory that `config` allows guests to mount, made by the caller. For `supports.mounts`. */
+  readonly hostPath?: string;
+  /** A disk limit that the runtime can keep, for the test that exceeds it. Default 48 MiB. */
+  readonly diskLimitBytes?: number;
+  /** Makes something of that name at the runtime which the driver does not know, and returns what removes it. */
+  readonly takeName?: (instance: string, harness: GuestHarness) => Promise<() => Promise<void>>;
+  /** Makes an image whose stored bytes are damaged, and returns its reference. For `supports.imageDigest`. */
+  readonly damagedImage?: (stateDir: string) => Promise<string>;
+  /** Everything on the machine that a guest could leave behind: the same before and after rounds of create and remove. */
+  readonly traces?: (harness: GuestHarness) => unknown;
+  /** State of a guest that a snapshot keeps. Default: a file, by `exec`. */
+  readonly state?: {
+    write(harness: GuestHarness, guest: GuestStatus, text: string): Promise<void>;
+    read(harness: GuestHarness, guest: GuestStatus): Promise<string>;
+  };
   /** The last word on every template that the suite makes. */
   readonly template?: (template: GuestTemplate) => GuestTemplate;
   readonly programs?: Partial<GuestPrograms>;
@@ -190,9 +206,12 @@ export class GuestHarness {
   }
 
   /** What the guest has written so far, by stream. */
-  async output(instance: string, tailLines?: number): Promise<{ stdout: string; stderr: string }> {
+  async output(
+    instance: string,
+    asked: number | Pick<LogRequest, 'tailLines' | 'since'> = {},
+  ): Promise<{ stdout: string; stderr: string }> {
     const text = { stdout: '', stderr: '' };
-    const request = tailLines === undefined ? {} : { tailLines };
+    const request = typeof asked === 'number' ? { tailLines: asked } : asked;
     for await (const chunk of this.driver.logs(instance, request)) {
       text[chunk.stream] += Buffer.from(chunk.data).toString();
     }

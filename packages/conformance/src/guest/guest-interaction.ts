@@ -44,11 +44,6 @@ export function interactionTests(suite: GuestSuite): void {
     });
   });
 
-  testWhen(!supports.snapshot)('snapshot and restore are absent', () => {
-    expect(harness().driver.snapshot).toBeUndefined();
-    expect(harness().driver.restore).toBeUndefined();
-  });
-
   testWhen(supports.network)('a guest answers at its address', async () => {
     const bodies = ['one', 'two'];
     const guests = await Promise.all(
@@ -61,6 +56,19 @@ export function interactionTests(suite: GuestSuite): void {
       const text = await harness().until(`an answer from ${url}`, () => answerOf(url));
       expect(text).toBe(bodies[index]);
     }
+  });
+  testWhen(supports.guestNetwork && supports.exec)('a guest reaches another one at its address', async (context) => {
+    context.skip(!(await harness().offers('guestNetwork')), 'the fingerprint says that guests reach nobody here');
+    const server = await harness().run(programs.httpServer(80, 'from a guest'), {
+      ports: [{ port: 80, protocol: 'tcp' }],
+    });
+    const { instance } = await harness().run(programs.sleepForever());
+    const url = `http://${server.address?.host}/`;
+    const text = await harness().until(`an answer from ${url} to ${instance}`, async () => {
+      const { code, stdout } = await harness().exec(instance, { command: suite.commands.fetch(url) });
+      return code === 0 && stdout;
+    });
+    expect(text).toBe('from a guest');
   });
 }
 
@@ -120,6 +128,30 @@ function logTests({ harness, programs, supports }: GuestSuite): void {
       }
       expect(text).toContain('one\ntwo\nthree\nfour\n');
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
+    });
+    testWhen(supports.logs && supports.logsSince)('begin at the time asked for', async (context) => {
+      context.skip(!(await harness().offers('logsSince')), 'the fingerprint says that logs have no times here');
+      const { instance } = await harness().run(programs.printSlowly());
+      await harness().printed(instance, 'first');
+      await harness().exitOf(instance);
+      await harness().printed(instance, 'last');
+      const all = await harness().output(instance, { since: 0 });
+      expect(all.stdout).toBe('first\nlast\n');
+      expect((await harness().output(instance, { since: Date.now() + 60_000 })).stdout).toBe('');
+      // Between the two lines lie 300 ms: some time in it divides them.
+      const divided = await harness().until('a time between the lines', async () => {
+        for (let ago = 0; ago < 20_000; ago += 100) {
+          const { stdout } = await harness().output(instance, { since: Date.now() - ago });
+          if (stdout === 'last\n') return true;
+          if (stdout === 'first\nlast\n') return false;
+        }
+        return false;
+      });
+      expect(divided).toBe(true);
+    });
+    testWhen(supports.logs && !supports.logsSince)('from a time on are refused', async () => {
+      const { instance } = await harness().run(programs.sleepForever());
+      await expectCode(harness().output(instance, { since: 0 }), ...unsupported);
     });
     testWhen(!supports.logs)('are refused', async () => {
       const { instance } = await harness().run(programs.sleepForever());

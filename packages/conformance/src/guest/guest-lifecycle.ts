@@ -1,3 +1,4 @@
+import { guestSupports } from '@cloudos/sdk';
 import { describe, expect, test } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
 import { expectCode, testWhen } from './guest-harness.ts';
@@ -15,9 +16,12 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
         expect(warning.remedy).not.toBe('');
       }
     });
+    test('supports what has a name in the contract', () => {
+      expect(Object.keys(supports).filter((name) => !(name in guestSupports))).toEqual([]);
+    });
     test('claims no limit that the plugin does not support', async () => {
       const print = await harness().fingerprint();
-      for (const limit of ['memoryLimit', 'cpuLimit', 'pidsLimit']) {
+      for (const limit of ['memoryLimit', 'cpuLimit', 'pidsLimit', 'diskLimit'] as const) {
         if (supports[limit] !== true && print.available) expect(print.features[limit], limit).not.toBe(true);
       }
     });

@@ -34,6 +34,21 @@ export function limitTests({ harness, programs, supports, options }: GuestSuite)
       expect(got).toBeGreaterThan(0);
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
+    testWhen(supports.diskLimit)(
+      'a guest writes no more than its disk limit, and the node goes on',
+      async (context) => {
+        await needs(context, 'diskLimit');
+        const limit = options.diskLimitBytes ?? 48 * 2 ** 20;
+        const { instance } = await harness().run(programs.fill('/fill', limit * 2), { limits: { diskBytes: limit } });
+        const said = await harness().printed(instance, 'written');
+        expect(said).toMatch(/No space left on device|Disk quota exceeded/);
+        expect(Number.parseInt(said, 10)).toBeLessThanOrEqual(limit);
+        expect(Number.parseInt(said, 10)).toBeGreaterThan(limit / 4);
+        expect(await harness().find(instance)).toMatchObject({ state: 'running' });
+        const other = await harness().run(programs.fill('/fill', 2 ** 20), { limits: { diskBytes: limit } });
+        expect(await harness().printed(other.instance, 'written')).toContain('all');
+      },
+    );
     testWhen(supports.cpuLimit && supports.stats)(
       'a guest gets no more processor time than its limit',
       async (context) => {

@@ -32,6 +32,15 @@ export interface GuestPrograms {
   spawnProcesses(count: number): GuestProgram;
   /** Uses as much processor time as it gets. */
   burnCpu(): GuestProgram;
+  /**
+   * Writes that much to the file, then prints `<n> written: <why>` with how much it got and `all` or the reason
+   * (strerror), and runs on.
+   */
+  fill(path: string, bytes: number): GuestProgram;
+  /** Prints the lines `CapEff`, `CapBnd`, `NoNewPrivs` and `Seccomp` of its `/proc/self/status`, then ends. */
+  printPrivileges(): GuestProgram;
+  /** Tries what only the privileged may, prints `<what> refused` or `<what> allowed` for each, then ends. */
+  tryPrivileges?(): GuestProgram;
 }
 
 /** Commands for `exec`. */
@@ -45,6 +54,12 @@ export interface GuestCommands {
   printVariable(name: string): readonly string[];
   /** Prints `<rows> <columns>` of its terminal. */
   printTerminalSize(): readonly string[];
+  /** Prints what an HTTP server answers. */
+  fetch(url: string): readonly string[];
+  /** Writes the text to the file. Ends with another code than 0 when it cannot. */
+  write(path: string, text: string): readonly string[];
+  /** Prints the file. */
+  read(path: string): readonly string[];
 }
 
 const shell = (script: string, ...args: string[]): GuestProgram => ({
@@ -65,6 +80,15 @@ const spawnScript = [
   "c.on('spawn',()=>{got++;say()});c.on('error',say)}setInterval(()=>{},1e6)",
 ].join('');
 
+const fillScript = [
+  "const fs=require('fs');let file,n=0,why='all';const block=Buffer.alloc(65536,7),want=+process.argv[2];",
+  "try{file=fs.openSync(process.argv[1],'w');while(n<want)n+=fs.writeSync(file,block);fs.fsyncSync(file)}",
+  "catch(e){why={ENOSPC:'No space left on device',EDQUOT:'Disk quota exceeded',EROFS:'Read-only file system',EACCES:'Permission denied'}[e.code]||e.code}",
+  "console.log(n+' written: '+why);setInterval(()=>{},1e6)",
+].join('');
+
+const privilegesScript = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
+
 export const defaultPrograms: GuestPrograms = {
   sleepForever: () => ({ command: ['/bin/sh', '-c', 'exec sleep 1000000'] }),
   ignoreTerm: () => shell("trap '' TERM; echo ready; while :; do sleep 1000; done"),
@@ -78,6 +102,8 @@ export const defaultPrograms: GuestPrograms = {
   allocate: (bytes) => ({ command: ['node', '-e', allocateScript], args: [String(bytes)] }),
   spawnProcesses: (count) => ({ command: ['node', '-e', spawnScript], args: [String(count)] }),
   burnCpu: () => shell('while :; do :; done'),
+  fill: (path, bytes) => ({ command: ['node', '-e', fillScript], args: [path, String(bytes)] }),
+  printPrivileges: () => shell(privilegesScript),
 };
 
 export const defaultCommands: GuestCommands = {
@@ -86,6 +112,15 @@ export const defaultCommands: GuestCommands = {
   printBoth: () => ['/bin/sh', '-c', 'echo out; echo err >&2'],
   printVariable: (name) => ['/bin/sh', '-c', `printf '%s' "$${name}"`],
   printTerminalSize: () => ['stty', 'size'],
+  fetch: (url) => ['node', '-e', `require('http').get(process.argv[1],r=>r.pipe(process.stdout))`, url],
+  write: (path, text) => ['/bin/sh', '-c', 'printf %s "$1" >"$2"', 'sh', text, path],
+  read: (path) => ['cat', path],
+};
+
+/** The commands for an image that has busybox. */
+export const busyboxCommands: GuestCommands = {
+  ...defaultCommands,
+  fetch: (url) => ['wget', '-q', '-O', '-', url],
 };
 
 const awkAllocate =
@@ -96,6 +131,11 @@ const shellSpawn = [
   '( i=0; while [ "$i" -lt "$1" ]; do sleep 1000000 & i=$((i+1)); done ) 2>/dev/null; n=0;',
   'for p in /proc/[0-9]*; do read -r name <"$p/comm" || continue; [ "$name" = sleep ] && n=$((n+1)); done;',
   'echo "$n running"; exec sleep 1000000',
+].join(' ');
+
+const shellFill = [
+  'said=$(dd if=/dev/zero of="$1" bs=65536 count="$2" 2>&1) && why=all || why=$(echo "$said" | sed "s/.*: //");',
+  'size=$(stat -c %s "$1" 2>/dev/null || echo 0); echo "$size written: $(echo "$why" | head -n 1)"; exec sleep 1000000',
 ].join(' ');
 
 /** The programs of the suite for an image that has busybox, with its applets in the search path, and nothing else. */
@@ -109,4 +149,21 @@ export const busyboxPrograms: GuestPrograms = {
     ),
   allocate: (bytes) => ({ command: ['awk', '-v', `n=${bytes}`, awkAllocate] }),
   spawnProcesses: (count) => shell(shellSpawn, String(count)),
+  fill: (path, bytes) => shell(shellFill, path, String(Math.ceil(bytes / 65_536))),
+};
+
+/** The programs for the image `shell:1` of `@cloudos/test-images`: what busybox has, and `/bin/probe`. */
+export const shellPrograms: GuestPrograms = {
+  ...busyboxPrograms,
+  // As the first process of a pid namespace a program gets no signal that it does not handle.
+  sleepForever: () => shell("trap 'exit 0' TERM; sleep 1000000 & wait"),
+  printLines: (lines, thenRun) => {
+    const last = thenRun ? "trap 'exit 0' TERM; sleep 1000000 & wait" : 'exit 0';
+    return shell(`echo oops >&2; for line; do echo "$line"; done; ${last}`, ...lines);
+  },
+  httpServer: (port, body) => ({ command: ['/bin/probe', 'http', String(port), body] }),
+  allocate: (bytes) => ({ command: ['/bin/probe', 'allocate', String(bytes)] }),
+  spawnProcesses: (count) => ({ command: ['/bin/probe', 'spawn', String(count)] }),
+  fill: (path, bytes) => ({ command: ['/bin/probe', 'fill', path, String(bytes)] }),
+  tryPrivileges: () => ({ command: ['/bin/probe', 'privileges'] }),
 };

@@ -1,0 +1,53 @@
+import { describe, expect } from 'vitest';
+import type { GuestSuite } from '../guest.conformance.ts';
+import { expectCode, testWhen } from './guest-harness.ts';
+
+const rounds = 6;
+
+/** What goes wrong on a node, and what is left when it is over. */
+export function faultTests({ harness, programs, supports, options }: GuestSuite): void {
+  describe('faults', () => {
+    testWhen(options.takeName !== undefined)(
+      'a name that something else has at the runtime is said to be taken',
+      async () => {
+        const spec = harness().spec(programs.sleepForever());
+        const free = await options.takeName?.(spec.instance, harness());
+        try {
+          await expectCode(harness().driver.create(spec), 'NAME_TAKEN');
+          expect(await harness().find(spec.instance)).toBeUndefined();
+        } finally {
+          await free?.();
+        }
+        expect(await harness().driver.create(spec)).toMatchObject({ state: 'created' });
+      },
+    );
+    testWhen(supports.imageDigest && options.damagedImage !== undefined)(
+      'an image that was damaged is refused, and leaves no guest',
+      async () => {
+        const image = await options.damagedImage?.(harness().stateDir);
+        const spec = harness().spec(programs.sleepForever(), { image: image ?? '' });
+        const attempt = async () => {
+          await harness().driver.create(spec);
+          await harness().driver.start(spec.instance, 1);
+        };
+        await expectCode(attempt(), 'IMAGE_CORRUPT');
+        expect((await harness().find(spec.instance))?.state ?? 'created').toBe('created');
+      },
+    );
+    testWhen(options.traces !== undefined)(`${rounds} rounds of create and remove leave nothing`, async () => {
+      const round = async () => {
+        const { instance } = await harness().run(programs.sleepForever(), { ports: [{ port: 80, protocol: 'tcp' }] });
+        await harness().driver.remove(instance);
+      };
+      // The first may make what a node keeps: forms of images, a network.
+      await round();
+      const before = await options.traces?.(harness());
+      for (let count = 0; count < rounds; count++) await round();
+      await harness().until('nothing to be left', async () => {
+        const after = await options.traces?.(harness());
+        return JSON.stringify(after) === JSON.stringify(before);
+      });
+      expect(await options.traces?.(harness())).toEqual(before);
+    });
+  });
+}

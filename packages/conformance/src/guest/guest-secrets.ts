@@ -1,0 +1,64 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect } from 'vitest';
+import type { GuestSuite } from '../guest.conformance.ts';
+import { expectCode, type GuestHarness, testWhen } from './guest-harness.ts';
+
+const value = 'correct horse battery staple';
+/** Files that are looked into: as many as a driver may keep for a few guests. */
+const filesMax = 20_000;
+
+/** Variables that are filled from secrets. */
+export function secretTests({ harness, programs, supports }: GuestSuite): void {
+  const put = (name: string, mode = 0o600) => {
+    const path = join(harness().stateDir, 'secrets', name);
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, `${value}\n`, { mode });
+    chmodSync(path, mode);
+  };
+  const env = (secret: string) => [{ name: 'TOKEN', secret }];
+
+  describe('secrets', () => {
+    testWhen(supports.secrets && supports.logs)('fill variables, and lie nowhere where others read them', async () => {
+      put('group/token');
+      const guest = await harness().run(programs.printContext('TOKEN'), { env: env('group/token') });
+      expect((await harness().printed(guest.instance, value)).split('\n')[0]).toBe(value);
+      expect(JSON.stringify(await harness().driver.list())).not.toContain(value);
+      const exposed = filesOf(harness()).filter((path) => readFileSync(path, 'latin1').includes(value));
+      // What the guest wrote to its log is the guest's own.
+      expect(exposed.filter((path) => !/(std)?(out|err)|log/.test(path))).toEqual([]);
+    });
+    testWhen(supports.secrets)('that are not there, or that others can read, keep a guest from starting', async () => {
+      put('open', 0o644);
+      for (const [secret, code] of [
+        ['missing', 'SECRET_NOT_FOUND'],
+        ['open', 'SECRET_EXPOSED'],
+      ] as const) {
+        const spec = harness().spec(programs.sleepForever(), { env: env(secret) });
+        await harness().driver.create(spec);
+        await expectCode(harness().driver.start(spec.instance, 1), code);
+        expect((await harness().find(spec.instance))?.state).toBe('created');
+      }
+    });
+    testWhen(!supports.secrets)('are refused', async () => {
+      const spec = harness().spec(programs.sleepForever(), { env: env('group/token') });
+      await expectCode(harness().driver.create(spec), 'GUEST_SPEC_INVALID', 'GUEST_UNSUPPORTED');
+      expect(await harness().find(spec.instance)).toBeUndefined();
+    });
+  });
+}
+
+/** Files of the driver that others than their owner can read. */
+function filesOf(harness: GuestHarness): string[] {
+  const found: string[] = [];
+  const walk = (directory: string) => {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      const path = join(directory, entry.name);
+      const { mode } = statSync(path, { throwIfNoEntry: false }) ?? { mode: 0 };
+      if (entry.isDirectory() && (mode & 0o011) !== 0) walk(path);
+      if (entry.isFile() && (mode & 0o044) !== 0 && found.length < filesMax) found.push(path);
+    }
+  };
+  if ((statSync(harness.dataDir).mode & 0o011) !== 0) walk(harness.dataDir);
+  return found;
+}
