@@ -41,7 +41,9 @@ export class BlockSpace {
 
   /** Nobody reads the block any more. */
   release(arena: Arena | undefined): void {
-    if (!arena || --arena.blocks > 0) return;
+    if (!arena) return;
+    if (arena.blocks === 0) throw new Error('a block was given back that was not taken: its memory may be in use');
+    if (--arena.blocks > 0) return;
     if (arena === this.#current) arena.used = 0;
     else this.#spare(arena);
   }

@@ -99,7 +99,7 @@ export class Checkpointer {
   /** Writes all there is. @throws what the database throws */
   async finish(): Promise<void> {
     await this.stop();
-    if (this.#queue.length > 0) await this.#write(this.#queue);
+    if (this.#queue.length > 0) await this.#write([...this.#queue]);
   }
 
   /** Writes no more; resolves when nothing is under way. */
@@ -111,7 +111,7 @@ export class Checkpointer {
 
   async #run(): Promise<void> {
     try {
-      do await this.#write(this.#queue);
+      do await this.#write([...this.#queue]);
       while (!this.#isStopped && (this.#bytes >= checkpointBytes || this.#index.wanted));
     } catch (error) {
       const failure = await this.#options.failed(error);
@@ -120,7 +120,7 @@ export class Checkpointer {
     }
   }
 
-  /** @param batches all that are in the queue, and perhaps one more */
+  /** @param batches all that are in the queue now, and perhaps one more; the queue goes on growing meanwhile */
   async #write(batches: readonly StoredBatch[]): Promise<void> {
     const { rows } = this.#log;
     const queued = this.#queue.length;

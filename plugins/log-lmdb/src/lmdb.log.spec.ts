@@ -96,6 +96,30 @@ describe('the log of one writing process', () => {
     await reader.close();
   });
 
+  it('stores what was appended, byte for byte, while blocks gather in memory faster than the database takes them', async () => {
+    let log = await LmdbEventLog.open({ directory });
+    const textOf = (n: number) => `${n}:`.padEnd(8 + ((n * 131) % 900), String.fromCharCode(97 + (n % 26)));
+    const total = 60_000;
+    for (let n = 0; n < total; ) {
+      const appends: Promise<unknown>[] = [];
+      for (let burst = 1 + ((n * 7) % 900); burst > 0 && n < total; burst--) {
+        appends.push(log.append(`s-${n % 50}`, [{ type: 'x-test-Bulk', data: textOf(n++) }], 'any'));
+      }
+      await Promise.all(appends);
+    }
+    for (const isReopened of [false, true]) {
+      if (isReopened) {
+        await log.close();
+        log = await LmdbEventLog.open({ directory });
+      }
+      for await (const batch of log.read({})) {
+        for (const { position, data } of batch) if (data !== textOf(position)) throw new Error(`position ${position}`);
+      }
+      expect(await log.verify()).toMatchObject({ ok: true, events: total });
+    }
+    await log.close();
+  }, 60_000);
+
   it('lets one of two writers have it', async () => {
     const both = await Promise.allSettled([LmdbEventLog.open({ directory }), LmdbEventLog.open({ directory })]);
     const opened = both.filter((result) => result.status === 'fulfilled');
