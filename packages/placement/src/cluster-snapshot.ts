@@ -1,5 +1,7 @@
 import type { EventData, PolicySnapshot, ResourceVector } from '@cloudos/sdk';
-import { type AdmittedRequest, Cluster, type ClusterOptions } from './cluster.ts';
+import { type Alloc, allocId, type SavedAllocs, saveAllocs } from './alloc-sets.ts';
+import { Cluster } from './cluster.ts';
+import type { AdmittedRequest, ClusterOptions } from './cluster-options.ts';
 import { noteImage } from './images.ts';
 import type { Phase } from './instance-record.ts';
 import { lend, reviewOverdraft } from './lending.ts';
@@ -13,6 +15,7 @@ interface SavedCluster {
   readonly factsChangedAt: number;
   readonly quotas: readonly EventData<'QuotaSet'>[];
   readonly stopped: readonly string[];
+  readonly allocs: SavedAllocs;
   readonly requested: number;
   readonly placements: number;
   readonly groups: readonly (readonly [key: string, signature: string, toldAt: number])[];
@@ -81,6 +84,7 @@ function save(cluster: Cluster): SavedCluster {
       .sort(([one], [other]) => (one < other ? -1 : 1)),
     quotas: cluster.owners.quotas.map(({ said }) => said),
     stopped: cluster.owners.stopped,
+    allocs: saveAllocs(cluster),
     nodes: cluster.nodes.facts.map(({ runtimes, maintenance, images, ...facts }, slot) => ({
       ...nodeState(facts),
       ...(maintenance && { maintenance }),
@@ -132,7 +136,15 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
   for (const { name, removed, graceMs } of saved.workloads) cluster.restoreWorkload(name, removed, graceMs);
   for (const quota of saved.quotas) cluster.owners.setQuota(quota, []);
   for (const owner of saved.stopped) cluster.owners.setState({ owner, state: 'stopped' });
-  for (const instance of saved.instances) loadInstance(cluster, saved, instance);
+  const inside = new Map(saved.allocs.inside);
+  const parts = loadSets(cluster, saved.allocs);
+  // parts first: those who run in them may have been asked for earlier
+  for (const instance of saved.instances.toSorted((one, other) => +parts.has(other[0]) - +parts.has(one[0]))) {
+    loadInstance(cluster, saved, instance, inside, parts);
+  }
+  for (const { spec, closing } of saved.allocs.sets) {
+    for (const index of closing) cluster.allocs.sets.get(spec.reservation)!.allocs[index]!.closing = true;
+  }
   for (let slot = 0; slot < cluster.nodes.count; slot++) reviewOverdraft(cluster, slot);
   for (const [key, signature, toldAt] of saved.groups) cluster.groups.get(key)?.restore(signature, toldAt);
   cluster.version = saved.version;
@@ -142,13 +154,32 @@ function load(saved: SavedCluster, options: ClusterOptions): Cluster {
   return cluster;
 }
 
-function loadInstance(cluster: Cluster, saved: SavedCluster, instance: SavedCluster['instances'][number]): void {
+/** Names of the records that stand for parts of reservations, and whose parts they are. */
+function loadSets({ allocs }: Cluster, { sets }: SavedAllocs): Map<string, Pick<Alloc, 'set' | 'index'>> {
+  const parts = new Map<string, Pick<Alloc, 'set' | 'index'>>();
+  for (const { spec, withdrawn } of sets) {
+    const set = { spec, allocs: [], withdrawn };
+    allocs.sets.set(spec.reservation, set);
+    for (let index = 0; index < spec.count; index++) parts.set(allocId(spec.reservation, index), { set, index });
+  }
+  return parts;
+}
+
+function loadInstance(
+  cluster: Cluster,
+  saved: SavedCluster,
+  instance: SavedCluster['instances'][number],
+  inside: ReadonlyMap<string, number>,
+  parts: ReadonlyMap<string, Pick<Alloc, 'set' | 'index'>>,
+): void {
   const [id, order, workload, shape, profile, priority, phase, slot, nominated, told, idleCpu, idleMemory] = instance;
   const demand: Demand = saved.shapes[shape]!;
   const request = { workload: saved.workloads[workload]!.name, priority, ...demand, ...saved.profiles[profile]! };
   const record = cluster.admit(id, request as AdmittedRequest, order);
+  const part = parts.get(id);
+  if (part) cluster.allocs.add(part.set, part.index, record);
   if (slot >= 0) {
-    cluster.settle(record, slot);
+    cluster.settle(record, slot, inside.get(id));
     if (phase === 'leaving') cluster.leave(record);
     lend(cluster, record, idleCpu, idleMemory);
   } else if (nominated >= 0) {

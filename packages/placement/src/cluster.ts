@@ -1,4 +1,6 @@
 import type { EventData, SharedEvent } from '@cloudos/sdk';
+import { AllocSets, applyReservationEvent, vacateAlloc } from './alloc-sets.ts';
+import { type AdmittedRequest, type ClusterOptions, together } from './cluster-options.ts';
 import { CompanyIndex } from './company.ts';
 import { noteGuestImage } from './images.ts';
 import { InstanceRecord } from './instance-record.ts';
@@ -14,24 +16,6 @@ import { Tentative } from './tentative.ts';
 import { signatureOf } from './unplaceable.ts';
 import { WorkloadRecord } from './workload-record.ts';
 
-export interface ClusterOptions {
-  /** How many tiers priorities fall into, and which: usage is summed by tier. */
-  readonly tiers: number;
-  readonly tierOf: (priority: number) => number;
-  /** Attributes that name failure domains. */
-  readonly domains: readonly string[];
-  /** Whether instances of different workloads never wait in one group. */
-  readonly groupByWorkload?: boolean;
-  /**
-   * Lends what guests are not expected to need, after GuestUsageEstimated: all but the estimate and this share of it
-   * on top. Absent: nothing is lent.
-   */
-  readonly lending?: { readonly margin: number } | undefined;
-}
-
-/** What of InstanceRequested a record is made from. */
-export type AdmittedRequest = Omit<EventData<'InstanceRequested'>, 'instance' | 'revision'>;
-
 /**
  * The cluster as the shared events tell it: nodes, what is placed on them, who waits. Every event costs the same
  * however large the cluster is, except for the loss of a node, which costs its instances.
@@ -44,6 +28,8 @@ export class Cluster {
   /** The numbers that rules about company are about. */
   readonly company: CompanyIndex;
   readonly owners = new OwnerTree();
+  /** Named reservations and who runs in them. */
+  readonly allocs = new AllocSets();
   /** What the last round has decided and the log has not told yet. */
   readonly tentative = new Tentative((record, slot) => this.vacate(record, slot));
   readonly instances = new Map<string, InstanceRecord>();
@@ -84,7 +70,7 @@ export class Cluster {
       case 'InstanceRequested':
         return this.#request(event.data);
       case 'InstancePlaced':
-        return this.#place(event.data.instance, event.data.node);
+        return this.place(event.data.instance, event.data.node);
       case 'GuestRemoved':
         return this.#guestRemoved(event.data.instance, event.data.node);
       case 'InstanceWithdrawn':
@@ -111,6 +97,11 @@ export class Cluster {
         return this.owners.setState(event.data);
       case 'GuestUsageEstimated':
         return estimateUsage(this, event.data);
+      case 'ReservationRequested':
+      case 'ReservationWithdrawn':
+      case 'ResourcesReserved':
+      case 'ResourcesUnreserved':
+        return applyReservationEvent(this, event);
       default:
         applyNodeEvent(this, event);
     }
@@ -168,7 +159,7 @@ export class Cluster {
 
   #request(data: EventData<'InstanceRequested'>): void {
     if (this.instances.has(data.instance)) return;
-    this.groups.enqueue(this.admit(data.instance, data, this.requested));
+    this.groups.enqueue(this.admit(data.instance, together(data, this.options), this.requested));
   }
 
   #kin(workload: WorkloadRecord, request: AdmittedRequest): Kin {
@@ -217,7 +208,8 @@ export class Cluster {
     return record;
   }
 
-  #place(instance: string, node: string): void {
+  /** The instance, or part of a reservation, shall run on that node. */
+  place(instance: string, node: string): void {
     const record = this.instances.get(instance);
     if (!record) return;
     this.placements++;
@@ -234,10 +226,10 @@ export class Cluster {
     this.reviewNominees(slot);
   }
 
-  /** The record is on that node from now on. */
-  settle(record: InstanceRecord, slot: number): void {
+  /** The record is on that node from now on. @param part which part of its reservation it is in, where that is known */
+  settle(record: InstanceRecord, slot: number, part?: number): void {
     this.#seat(record, slot);
-    this.occupy(record, slot);
+    this.occupy(record, slot, part);
   }
 
   #seat(record: InstanceRecord, slot: number): void {
@@ -252,24 +244,23 @@ export class Cluster {
     return !this.company.binds(kin) || this.company.allows(kin, shape.requirement, slot);
   }
 
-  /** Whether the node is known to have the image: a guest was made of it there lately. */
-  hasImage(slot: number, image: string | undefined): boolean {
-    return image !== undefined && (this.nodes.facts[slot]!.images?.has(image) ?? false);
-  }
-
   /** Takes what the instance needs from the node, its owner and its company. Undone by {@link vacate}. */
-  occupy(record: InstanceRecord, slot: number): void {
-    this.nodes.take(slot, record.shape, record.tier);
+  occupy(record: InstanceRecord, slot: number, part?: number): void {
+    if (!this.allocs.enter(record, slot, part)) {
+      this.nodes.take(slot, record.shape, record.tier);
+      this.owners.account(record, 1);
+    }
     record.workload.count(slot, this.nodes.domains, 1);
     this.#count(record, slot, 1, false);
-    this.owners.account(record, 1);
   }
 
   vacate(record: InstanceRecord, slot: number): void {
-    this.nodes.give(slot, record.shape, record.tier);
+    if (!this.allocs.exit(record)) {
+      this.nodes.give(slot, record.shape, record.tier);
+      this.owners.account(record, -1);
+    }
     record.workload.count(slot, this.nodes.domains, -1);
     this.#count(record, slot, -1, false);
-    this.owners.account(record, -1);
   }
 
   #withdraw(instance: string): void {
@@ -284,7 +275,7 @@ export class Cluster {
     if (record.phase !== 'placed') return;
     record.phase = 'leaving';
     this.nodes.facts[record.slot]!.leaving++;
-    this.nodes.leave(record.slot, record.shape, 1);
+    if (!this.allocs.around(record)) this.nodes.leave(record.slot, record.shape, 1);
     record.workload.count(record.slot, this.nodes.domains, -1);
     this.#count(record, record.slot, -1, false);
     this.#count(record, record.slot, 1, true);
@@ -348,18 +339,28 @@ export class Cluster {
   #release(record: InstanceRecord): void {
     const { slot } = record;
     const facts = this.nodes.facts[slot]!;
+    const alloc = this.allocs.around(record);
     facts.instances.delete(record);
     record.kin.placed--;
     if (this.options.lending) lend(this, record, 0, 0);
     if (record.phase === 'leaving') {
       facts.leaving--;
-      this.nodes.leave(slot, record.shape, -1);
       this.#count(record, slot, -1, true);
-      this.nodes.give(slot, record.shape, record.tier);
-      this.owners.account(record, -1);
+      if (!this.allocs.exit(record)) {
+        this.nodes.leave(slot, record.shape, -1);
+        this.nodes.give(slot, record.shape, record.tier);
+        this.owners.account(record, -1);
+      }
     } else this.vacate(record, slot);
     record.slot = -1;
+    record.phase = 'pending';
     if (this.overdrawn.size > 0) reviewOverdraft(this, slot);
+    if (alloc?.closing && alloc.inside.size === 0) vacateAlloc(this, alloc);
+  }
+
+  /** It loses its place and is known still. */
+  unseat(record: InstanceRecord): void {
+    if (record.slot >= 0) this.#release(record);
   }
 
   /** The record is gone. */

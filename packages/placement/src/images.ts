@@ -18,3 +18,8 @@ export function noteImage(cluster: Cluster, slot: number, image: string): void {
   facts.images.add(image);
   if (facts.images.size > imagesMax) facts.images.delete(facts.images.values().next().value!);
 }
+
+/** Whether the node is known to have the image: a guest was made of it there lately. */
+export function hasImage({ nodes }: Cluster, slot: number, image: string | undefined): boolean {
+  return image !== undefined && (nodes.facts[slot]!.images?.has(image) ?? false);
+}

@@ -32,7 +32,8 @@ export function decideNodeCommand(cluster: Cluster, command: NodeCommand): Decis
   }
 }
 
-function unknownNode(cluster: Cluster, node: string): Refusal {
+/** Refuses a node that is not there, with those that are. */
+export function unknownNode(cluster: Cluster, node: string): Refusal {
   const names = cluster.nodes.facts.filter(({ state }) => state !== 'left').map(({ id }) => id);
   const listed = names.slice(0, namesMax).join(', ');
   const rest = names.length > namesMax ? ` and ${names.length - namesMax} more` : '';

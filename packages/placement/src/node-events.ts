@@ -1,4 +1,5 @@
 import type { EventData, SharedEvent } from '@cloudos/sdk';
+import { vacateAlloc } from './alloc-sets.ts';
 import type { Cluster } from './cluster.ts';
 import { reviewOverdraft } from './lending.ts';
 
@@ -64,7 +65,10 @@ function lose(cluster: Cluster, node: string, state: 'lost' | 'left'): void {
   const slot = cluster.nodes.slotOf(node);
   const facts = cluster.nodes.facts[slot];
   if (!facts) return;
-  for (const record of [...facts.instances]) cluster.forget(record);
+  const parts = [...facts.instances].map((record) => cluster.allocs.of(record)).filter((alloc) => alloc !== undefined);
+  for (const record of [...facts.instances]) if (!cluster.allocs.of(record)) cluster.forget(record);
+  // a part that was closing lost its place with the last of those in it
+  for (const part of parts) if (part.record.slot === slot) vacateAlloc(cluster, part);
   facts.state = state;
   if (state === 'left') {
     Object.assign(facts, { cordoned: false, draining: false, drained: false, maintenance: undefined });

@@ -1,4 +1,5 @@
 import { type Decision, event, type NewEvent } from '@cloudos/sdk';
+import { reservedOf } from './alloc-sets.ts';
 import type { Cluster } from './cluster.ts';
 import type { InstanceRecord } from './instance-record.ts';
 import { decideMaintenance } from './maintenance.ts';
@@ -98,10 +99,12 @@ class Round {
   }
 
   takeBack(): void {
-    const { nodes } = this.#cluster;
+    const { nodes, allocs } = this.#cluster;
     this.#cluster.tentative.keep(this.#placed, this.#slots);
     for (const { slot, shape, by } of this.#reserved) nodes.reserve(slot, shape, by === 1 ? -1 : 1);
-    for (const victim of this.#victims) nodes.leave(victim.slot, victim.shape, -1);
+    for (const victim of this.#victims) {
+      if (!allocs.around(victim)) nodes.leave(victim.slot, victim.shape, -1);
+    }
   }
 
   get #full(): boolean {
@@ -149,9 +152,16 @@ class Round {
     for (const record of nominees) {
       if (this.#full) return;
       const slot = record.nominated;
-      if (!nodes.fitsReserved(slot, record.shape)) continue;
-      this.#reserve(slot, record.shape, -1);
-      this.#place(record, slot);
+      if (nodes.fitsReserved(slot, record.shape) && this.#cluster.companyAllows(record, slot)) {
+        this.#reserve(slot, record.shape, -1);
+        this.#place(record, slot);
+      } else if (nodes.facts[slot]!.leaving === 0) {
+        // nobody else will leave: somewhere else, if anywhere
+        const other = this.#strategy.choose(record);
+        if (other < 0) continue;
+        this.#reserve(slot, record.shape, -1);
+        this.#place(record, other);
+      }
     }
   }
 
@@ -197,7 +207,10 @@ class Round {
     this.#cluster.occupy(record, slot);
     this.#placed.push(record);
     this.#slots.push(slot);
-    this.events.push({ type: 'InstancePlaced', data: { instance: record.id, node: nodes.facts[slot]!.id } });
+    const node = nodes.facts[slot]!.id;
+    const part = this.#cluster.allocs.of(record);
+    if (part) this.events.push(event('ResourcesReserved', reservedOf(part, node)));
+    else this.events.push({ type: 'InstancePlaced', data: { instance: record.id, node } });
   }
 
   #reserve(slot: number, shape: Shape, by: 1 | -1): void {
@@ -206,9 +219,17 @@ class Round {
   }
 
   #evict(victim: InstanceRecord, reason: string, by?: string): void {
-    const { nodes } = this.#cluster;
-    nodes.leave(victim.slot, victim.shape, 1);
+    if (this.#victims.has(victim)) return;
+    const { nodes, allocs } = this.#cluster;
+    const part = allocs.of(victim);
     this.#victims.add(victim);
+    if (!allocs.around(victim)) nodes.leave(victim.slot, victim.shape, 1);
+    if (part) {
+      // those who run in it lose their places with it
+      for (const inside of part.inside) if (inside.phase === 'placed') this.#evict(inside, reason, by);
+      this.events.push(event('ResourcesUnreserved', reservedOf(part, nodes.facts[victim.slot]!.id)));
+      return;
+    }
     this.events.push(
       event('InstancePreempted', {
         instance: victim.id,
@@ -225,6 +246,7 @@ class Round {
    * somebody was not told or nodes have changed since: this follows from the log, not from when it was called.
    */
   #explain(group: PendingGroup, from: number, first: InstanceRecord, held: Held | undefined): void {
+    if (this.#cluster.allocs.of(first)) return; // parts of reservations are not instances that could be told
     if (group.toldAll(group.signature) && this.#cluster.factsChangedAt <= group.toldAt) return;
     const reasons = held ? this.#heldBack(held) : this.#reasonsFor(first);
     const signature = signatureOf(reasons);

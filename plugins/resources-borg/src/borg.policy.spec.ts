@@ -5,14 +5,12 @@ import {
   instanceRequested,
   instanceUnplaceable,
   nodeJoined,
-  policySpec,
 } from '@cloudos/testing';
 import { describe, expect, it } from 'vitest';
 import { bandOf } from './bands.ts';
-import { borgPolicy } from './borg.policy.ts';
+import { borgSpec } from './borg.fixture.ts';
 
-const options = { decisionsMax: 4_096, candidates: 32, preemption: true, failureDomains: ['zone'], graceMs: 5_000 };
-const spec = () => policySpec(borgPolicy(options));
+const spec = borgSpec;
 
 describe('bands', () => {
   it('divide the priorities from 0 to 1000', () => {

@@ -29,11 +29,12 @@ export function couldMakeRoom(nodes: NodeTable, slot: number, shape: Shape, band
  * @param first the slot to begin with
  */
 export function findPreemption(
-  { nodes }: Cluster,
+  cluster: Cluster,
   record: InstanceRecord,
   spared: ReadonlySet<InstanceRecord>,
   first: number,
 ): Preemption | undefined {
+  const { nodes } = cluster;
   let best: Preemption | undefined;
   let bestCost = Number.POSITIVE_INFINITY;
   let candidates = 0;
@@ -42,8 +43,8 @@ export function findPreemption(
   const steps = pinned === undefined ? nodes.count : begin < 0 ? 0 : 1;
   for (let step = 0; step < steps && candidates < preemptionCandidatesMax; step++) {
     const slot = (begin + step) % nodes.count;
-    if (!couldMakeRoom(nodes, slot, record.shape, record.tier)) continue;
-    const victims = chooseVictims(nodes, slot, record, spared);
+    if (!couldMakeRoom(nodes, slot, record.shape, record.tier) || !cluster.companyAllows(record, slot)) continue;
+    const victims = chooseVictims(cluster, slot, record, spared);
     if (!victims) continue;
     if (victims.length === 0) return { slot, victims };
     candidates++;
@@ -57,7 +58,7 @@ export function findPreemption(
 
 /** The least important, youngest first, and no more than needed. Undefined: all of them would not do. */
 function chooseVictims(
-  nodes: NodeTable,
+  { nodes, allocs }: Cluster,
   slot: number,
   record: InstanceRecord,
   spared: ReadonlySet<InstanceRecord>,
@@ -66,6 +67,8 @@ function chooseVictims(
   if (missing.every((amount) => amount <= 0)) return [];
   const eligible = [...nodes.facts[slot]!.instances]
     .filter((other) => other.phase === 'placed' && other.tier < record.tier && !spared.has(other))
+    // who runs in an alloc has nothing of the node: the alloc has
+    .filter((other) => !allocs.around(other))
     .sort((one, other) => one.priority - other.priority || other.order - one.order);
   const chosen: InstanceRecord[] = [];
   for (const victim of eligible) {
@@ -85,7 +88,7 @@ function chooseVictims(
     .toReversed();
 }
 
-/** What the node lacks for the shape once those who leave are gone, by dimension, then by custom resource. */
+/** What the node lacks for the shape once those who leave are gone: dimensions, custom resources, ports. */
 function missingOn(nodes: NodeTable, slot: number, shape: Shape): number[] {
   const at = slot * width;
   const missing: number[] = [];
@@ -98,7 +101,17 @@ function missingOn(nodes: NodeTable, slot: number, shape: Shape): number[] {
     const column = nodes.custom(name);
     missing.push(amount + column.reservedOf(slot) - column.leftOf(slot) - column.leavingOf(slot));
   }
+  for (const port of shape.hostPorts) missing.push(holdersOf(nodes, slot, port));
   return missing;
+}
+
+/** How many hold the port, or wait for it, and do not leave. */
+function holdersOf(nodes: NodeTable, slot: number, port: number): number {
+  const { ports, instances } = nodes.facts[slot]!;
+  let holders = ports?.get(port) ?? 0;
+  if (holders === 0) return 0;
+  for (const other of instances) if (other.phase === 'leaving' && other.shape.hostPorts.includes(port)) holders--;
+  return holders;
 }
 
 function release(missing: number[], victim: Shape, wanted: Shape, by: 1 | -1): void {
@@ -108,5 +121,9 @@ function release(missing: number[], victim: Shape, wanted: Shape, by: 1 | -1): v
   wanted.custom.forEach(([name], index) => {
     const amount = victim.custom.find(([own]) => own === name)?.[1] ?? 0;
     missing[width + index] = missing[width + index]! - by * amount;
+  });
+  wanted.hostPorts.forEach((port, index) => {
+    const at = width + wanted.custom.length + index;
+    if (victim.hostPorts.includes(port)) missing[at] = missing[at]! - by;
   });
 }

@@ -1,5 +1,6 @@
 import {
   type Cluster,
+  hasImage,
   type Kin,
   meets,
   type NodeTable,
@@ -77,7 +78,7 @@ export function domainCrowding({ domains }: NodeTable, slot: number, other: numb
 
 /** What draws an instance to the node: its image is there, and the company that it wishes for. */
 export function attraction(cluster: Cluster, slot: number, kin: Kin, requirement: Requirement): number {
-  let drawn = cluster.hasImage(slot, kin.profile.image) ? weights.image : 0;
+  let drawn = hasImage(cluster, slot, kin.profile.image) ? weights.image : 0;
   for (const bound of kin.rules) {
     if (bound.rule.required || !meets(bound, requirement, slot)) continue;
     drawn += (weights.wish * (bound.rule.weight ?? 100)) / 100;
