@@ -56,10 +56,15 @@ export class Access {
    */
   authenticate(credentials: Credentials): Principal {
     const { address, origin } = credentials;
-    this.admission.address(address);
-    this.origins.assert(origin);
-    const principal = this.#principalOf(credentials);
-    this.admission.request(principal);
+    let principal: Principal;
+    try {
+      this.origins.assert(origin);
+      principal = this.#principalOf(credentials);
+    } catch (error) {
+      this.admission.refused(address);
+      throw error;
+    }
+    this.admission.request(principal, address);
     return principal;
   }
 
@@ -68,9 +73,8 @@ export class Access {
     if (given !== undefined) {
       if (sameToken(given, this.#token)) return localPrincipal;
       const stored = this.#tokens.find(given);
-      if (stored) return this.#valid(stored, credentials.address);
+      if (stored) return this.#valid(stored);
     }
-    this.admission.refused(credentials.address);
     throw new CloudosError(
       'UNAUTHENTICATED',
       given === undefined ? 'the request has no token' : 'the token of the request is not one of this kernel',
@@ -105,13 +109,10 @@ export class Access {
     });
   }
 
-  #valid(stored: StoredToken, address: string): Principal {
+  #valid(stored: StoredToken): Principal {
     const principal = this.#principals.get(stored.id) ?? principalOf(stored);
     const state = stateOf(stored, Date.now());
-    if (state !== 'active') {
-      this.admission.refused(address);
-      throw state === 'revoked' ? tokenRevoked(stored) : tokenExpired(principal);
-    }
+    if (state !== 'active') throw state === 'revoked' ? tokenRevoked(stored) : tokenExpired(principal);
     this.#principals.set(stored.id, principal);
     return principal;
   }

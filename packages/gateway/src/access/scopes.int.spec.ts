@@ -11,6 +11,7 @@ const cordon = { type: 'CordonNode', node: 'n1' };
 /** Every route, a request to it, and the scopes that let it through besides `admin`. */
 const calls: readonly [id: string, allowed: readonly Scope[], method: string, path: string, body?: unknown][] = [
   ['getStatus', scopes, 'GET', '/v1/status'],
+  ['getOpenApi', scopes, 'GET', '/v1/openapi.json'],
   ['getView', ['state:read'], 'GET', '/v1/view'],
   ['listPlugins', ['state:read'], 'GET', '/v1/plugins'],
   ['explain', ['state:read'], 'GET', '/v1/why/default/web'],

@@ -20,35 +20,40 @@ export class Admission {
     this.#subscriptions = new Quota(limits.subscriptionsPerToken);
     this.#requestsOfToken = new Rate(limits.requestsPerSecondPerToken);
     this.#requestsOfAddress = new Rate(limits.requestsPerSecondPerAddress);
-    this.#refusals = new Rate(limits.refusalsPerMinutePerAddress / 60);
+    this.#refusals = new Rate(limits.refusalsPerMinutePerAddress / 60, 60);
     this.#messages = new Rate(limits.messagesPerSecondPerToken);
   }
 
   /**
-   * Before anything is known of a request but where it comes from.
+   * A request with a token that is good. That of the token file always passes: nobody else on the machine can lock its
+   * holder out.
    * @throws CloudosError RATE_LIMITED
    */
-  address(address: string): void {
-    const { requestsPerSecondPerAddress, refusalsPerMinutePerAddress } = this.#limits;
-    const refusedMs = this.#refusals.peek(address);
-    if (refusedMs > 0) {
-      throw limited(`${refusalsPerMinutePerAddress} refused requests a minute from ${address}`, refusedMs);
-    }
-    const waitMs = this.#requestsOfAddress.take(address);
-    if (waitMs > 0) throw limited(`${requestsPerSecondPerAddress} requests a second from ${address}`, waitMs);
-  }
-
-  /** A request of that address was refused for its token. */
-  refused(address: string): void {
-    this.#refusals.take(address);
-  }
-
-  /** @throws CloudosError RATE_LIMITED */
-  request(principal: Principal): void {
+  request(principal: Principal, address: string): void {
     if (principal === localPrincipal) return;
+    this.#address(address);
     const waitMs = this.#requestsOfToken.take(principal.id);
     if (waitMs > 0) {
       throw limited(`${this.#limits.requestsPerSecondPerToken} requests a second of the token ${principal.id}`, waitMs);
+    }
+  }
+
+  /**
+   * A request of that address was refused for its token or its origin.
+   * @throws CloudosError RATE_LIMITED, to be told instead
+   */
+  refused(address: string): void {
+    this.#address(address);
+    const waitMs = this.#refusals.take(address);
+    if (waitMs > 0) {
+      throw limited(`${this.#limits.refusalsPerMinutePerAddress} refused requests a minute from ${address}`, waitMs);
+    }
+  }
+
+  #address(address: string): void {
+    const waitMs = this.#requestsOfAddress.take(address);
+    if (waitMs > 0) {
+      throw limited(`${this.#limits.requestsPerSecondPerAddress} requests a second from ${address}`, waitMs);
     }
   }
 

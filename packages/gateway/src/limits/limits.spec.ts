@@ -8,14 +8,13 @@ import { Rate } from './rate.ts';
 describe('a rate', () => {
   it('lets a burst of two seconds through, then as many as the rate, and says how long to wait', () => {
     let now = 0;
-    const rate = new Rate(10, () => now);
+    const rate = new Rate(10, 2, () => now);
     for (let n = 0; n < 20; n++) expect(rate.take('a')).toBe(0);
     expect(rate.take('a')).toBe(100);
     expect(rate.take('b')).toBe(0);
     now += 99;
     expect(rate.take('a')).toBe(1);
     now += 1;
-    expect(rate.peek('a')).toBe(0);
     expect(rate.take('a')).toBe(0);
     expect(rate.take('a')).toBe(100);
     now += 60_000;
@@ -24,7 +23,7 @@ describe('a rate', () => {
   });
 
   it('remembers a bounded number of keys, those used last', () => {
-    const rate = new Rate(0.5, () => 0);
+    const rate = new Rate(0.5, 2, () => 0);
     expect(rate.take('first')).toBe(0);
     expect(rate.take('first')).toBe(2_000);
     for (let n = 0; n < 9_999; n++) rate.take(`k${n}`);
@@ -71,9 +70,9 @@ describe('admission', () => {
     expect(() => admission.subscription(token('t'))).toThrow(
       expect.objectContaining({ code: 'SUBSCRIPTIONS_EXCEEDED' }),
     );
-    admission.request(token('t'));
-    admission.request(token('t'));
-    expect(() => admission.request(token('t'))).toThrow(
+    admission.request(token('t'), 'a');
+    admission.request(token('t'), 'a');
+    expect(() => admission.request(token('t'), 'a')).toThrow(
       expect.objectContaining({ code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) } }),
     );
     expect([1, 2].map(() => admission.message(token('t')))).toEqual([0, 0]);
@@ -83,18 +82,22 @@ describe('admission', () => {
   it('has no rates for the holder of the token file', () => {
     const admission = new Admission({ ...defaultLimits, requestsPerSecondPerToken: 1, messagesPerSecondPerToken: 1 });
     for (let n = 0; n < 100; n++) {
-      admission.request(localPrincipal);
+      admission.request(localPrincipal, 'a');
       expect(admission.message(localPrincipal)).toBe(0);
     }
   });
 
-  it('refuses an address that keeps coming with wrong tokens, whatever it brings next', () => {
-    const admission = new Admission({ ...defaultLimits, refusalsPerMinutePerAddress: 60 });
-    for (let n = 0; n < 2; n++) {
-      admission.address('10.0.0.1');
-      admission.refused('10.0.0.1');
-    }
-    expect(() => admission.address('10.0.0.1')).toThrow(expect.objectContaining({ code: 'RATE_LIMITED' }));
-    admission.address('10.0.0.2');
+  it('tells an address that keeps coming with wrong tokens to wait, and lets right ones through', () => {
+    const admission = new Admission({
+      ...defaultLimits,
+      refusalsPerMinutePerAddress: 3,
+      requestsPerSecondPerAddress: 5,
+    });
+    for (let n = 0; n < 3; n++) admission.refused('10.0.0.1');
+    expect(() => admission.refused('10.0.0.1')).toThrow(expect.objectContaining({ code: 'RATE_LIMITED' }));
+    admission.refused('10.0.0.2');
+    for (let n = 0; n < 6; n++) admission.request(token(`t${n}`), '10.0.0.1');
+    expect(() => admission.request(token('t'), '10.0.0.1')).toThrow(/5 requests a second from 10\.0\.0\.1/);
+    admission.request(localPrincipal, '10.0.0.1');
   });
 });

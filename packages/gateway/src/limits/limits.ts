@@ -13,7 +13,7 @@ export interface GatewayLimits {
   readonly requestsPerSecondPerToken: number;
   /** The same of one address, whatever its tokens are. */
   readonly requestsPerSecondPerAddress: number;
-  /** Requests of one address with a token that is missing, wrong, expired or revoked, in a minute, on average. */
+  /** Requests of one address that are refused for their token or origin, in a minute; beyond: RATE_LIMITED instead. */
   readonly refusalsPerMinutePerAddress: number;
   /** Messages on the WebSockets of one token in a second, on average. */
   readonly messagesPerSecondPerToken: number;

@@ -1,5 +1,5 @@
-/** How many seconds' worth of a rate may come at once after a rest. */
-const burstSeconds = 2;
+/** How many seconds' worth of a rate may come at once after a rest, unless it says otherwise. */
+const burstSecondsDefault = 2;
 /** Keys that are remembered at once. Beyond, those that have rested longest are forgotten: their buckets are full again. */
 const keysMax = 10_000;
 
@@ -18,7 +18,7 @@ export class Rate {
   readonly #buckets = new Map<string, Bucket>();
   readonly #now: () => number;
 
-  constructor(perSecond: number, now: () => number = () => performance.now()) {
+  constructor(perSecond: number, burstSeconds = burstSecondsDefault, now: () => number = () => performance.now()) {
     this.#perSecond = perSecond;
     this.#capacity = Math.max(one, perSecond * burstSeconds * one);
     this.#now = now;
@@ -30,11 +30,6 @@ export class Rate {
     const waitMs = this.#waitMs(bucket);
     if (waitMs === 0) bucket.tokens -= one;
     return waitMs;
-  }
-
-  /** As `take`, and takes nothing. */
-  peek(key: string): number {
-    return this.#waitMs(this.#bucket(key));
   }
 
   #waitMs({ tokens }: Bucket): number {

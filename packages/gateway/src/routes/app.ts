@@ -67,7 +67,7 @@ function guard(app: Hono<GatewayEnv>, access: Access, bounds: GatewayBounds): vo
 
 async function answer(each: Route, c: Context<GatewayEnv>): Promise<Response> {
   const principal = c.get('principal');
-  if (each.scope !== 'any' && each.scope !== 'none') assertScope(principal, each.scope);
+  if (each.scope !== 'any') assertScope(principal, each.scope);
   const query = each.query && parsed(each.query, queryOf(new URL(c.req.url).searchParams, each.repeated));
   const body = each.body && parsed(each.body, await jsonBody(c), each.bodyCode);
   return each.handle({

@@ -27,8 +27,8 @@ interface Declared {
   /** `/v1/instances/{id}/stats`. A last parameter marked `{name*}` takes the rest of the path. */
   readonly path: string;
   readonly summary: string;
-  /** What the token must hold. `any`: a token will do. `none`: not even that. */
-  readonly scope: Scope | 'any' | 'none';
+  /** What the token must hold. `any`: a token will do. */
+  readonly scope: Scope | 'any';
   /** Where the scope follows from the request; the route then asserts it itself, and `scope` is `any`. */
   readonly scopes?: readonly Scope[];
   /** What each parameter of the path is. */

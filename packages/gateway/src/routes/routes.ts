@@ -1,15 +1,17 @@
 import { eventRoutes, type FeedRouteContext } from '../events/feed-routes.ts';
+import { withOpenApi } from '../openapi/openapi.routes.ts';
 import { changeRoutes, type Endings } from './changes.routes.ts';
 import { guestRoutes } from './guests.routes.ts';
 import type { Route } from './route.ts';
 import { shadowRoutes } from './shadow.routes.ts';
+import { socketRoutes } from './socket-routes.ts';
 import { stateRoutes } from './state.routes.ts';
 import { tokenRoutes } from './tokens.routes.ts';
 
 /** Every route over HTTP. */
 export function allRoutes(context: FeedRouteContext, endings: Endings): Route[] {
   const { kernel, access } = context;
-  return [
+  const routes = [
     ...stateRoutes(kernel),
     ...eventRoutes(context),
     ...guestRoutes(kernel),
@@ -17,4 +19,5 @@ export function allRoutes(context: FeedRouteContext, endings: Endings): Route[] 
     ...shadowRoutes(kernel),
     ...tokenRoutes(access),
   ];
+  return withOpenApi(routes, Object.values(socketRoutes), kernel.status().version);
 }
