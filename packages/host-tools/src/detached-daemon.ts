@@ -133,13 +133,13 @@ async function gone(identity: ProcessIdentity, timeoutMs: number): Promise<boole
   return true;
 }
 
-/** Unmounts whatever is mounted below a directory, the innermost first: what a daemon that was killed has left. */
+/** Unmounts whatever is mounted on or below a directory, the innermost first: what a daemon that was killed has left. */
 export async function unmountBelow(directory: string): Promise<void> {
   const points = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .map((line) =>
       (line.split(' ')[1] ?? '').replace(/\\(\d{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))),
     )
-    .filter((point) => point.startsWith(join(directory, '/')));
+    .filter((point) => point === directory || point.startsWith(join(directory, '/')));
   for (const point of points.reverse()) await runCommand('umount', ['-l', point]).catch(() => {});
 }

@@ -1,0 +1,22 @@
+import type { GuestStats } from '@cloudos/sdk';
+import type { Container } from 'dockerode';
+import { engineError } from './engine.ts';
+
+/** What the container uses now, as the engine reads it from its control groups. */
+export async function usageOf(container: Container): Promise<GuestStats> {
+  const stats = await container
+    .stats({ stream: false, 'one-shot': true })
+    .catch((error: unknown) => Promise.reject(engineError(error, `usage of ${container.id}`)));
+  const { memory_stats: memory, cpu_stats: cpu, pids_stats: pids, networks } = stats;
+  // What can be dropped at any time is not the guest's need: v1 and v2 name it differently.
+  const cache = memory.stats?.total_inactive_file ?? memory.stats?.inactive_file ?? 0;
+  const interfaces = Object.values(networks ?? {});
+  const sum = (field: 'rx_bytes' | 'tx_bytes') => interfaces.reduce((total, each) => total + each[field], 0);
+  return {
+    cpuNanos: cpu.cpu_usage.total_usage,
+    ...(memory.usage === undefined ? {} : { memoryBytes: Math.max(0, memory.usage - cache) }),
+    ...(memory.max_usage === undefined ? {} : { memoryPeakBytes: memory.max_usage }),
+    ...(pids?.current === undefined ? {} : { pids: pids.current }),
+    ...(interfaces.length > 0 && { networkReceivedBytes: sum('rx_bytes'), networkSentBytes: sum('tx_bytes') }),
+  };
+}

@@ -1,0 +1,151 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
+import { findTool, isAlive, signalProcess, startTimeOf } from '@cloudos/host-tools';
+import { ImageStore, importImage } from '@cloudos/images';
+import { busyboxReference, importBusybox } from '@cloudos/images/testing';
+import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DockerDriver } from './docker.driver.ts';
+import { connect } from './engine.ts';
+import { guestDocker } from './index.ts';
+import { dockerConfig } from './options.ts';
+import { OwnEngine } from './own-engine.ts';
+
+const obstacle =
+  process.getuid?.() !== 0
+    ? 'needs root: run the tests as root'
+    : findTool('dockerd') && findTool('busybox')
+      ? undefined
+      : 'needs dockerd and busybox: apt-get install docker.io busybox-static';
+
+describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 'real engine'})`, () => {
+  let root: string;
+  let context: TestPluginContext;
+  let driver: DockerDriver;
+  let engine: OwnEngine;
+  const exits: GuestExit[] = [];
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'cloudos-docker-'));
+    await importBusybox(join(root, 'state'));
+    context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
+    driver = (await guestDocker.create(
+      context,
+      dockerConfig.parse({ engine: 'own', pull: false, retryMs: 100 }),
+    )) as DockerDriver;
+    driver.exits.subscribe((exit) => exits.push(exit));
+    engine = new OwnEngine(join(root, 'data'));
+  });
+  afterAll(async () => {
+    await driver.purge();
+    await context.scope.close();
+    await rm(root, { recursive: true, force: true });
+  });
+
+  const spec = (instance: string, program: GuestProgram, image = busyboxReference): GuestSpec => ({
+    instance,
+    workload: 'default/faults',
+    node: 'n1',
+    template: guestTemplate.parse({ image, ...program, requests: {}, limits: {} }),
+  });
+  const run = async (instance: string, program: GuestProgram) => {
+    await driver.create(spec(instance, program));
+    return driver.start(instance, 1);
+  };
+  const until = async (what: string, poll: () => unknown) => {
+    const deadline = Date.now() + 60_000;
+    while (!(await poll())) {
+      if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const answer = async (host: string | undefined) => {
+    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    return response?.text();
+  };
+  /** As a crash would, and waits until the driver has started another. */
+  const killEngine = async () => {
+    const pid = Number(readFileSync(join(engine.socket, '../docker.pid'), 'utf8'));
+    const daemon = { pid, startTime: startTimeOf(pid) ?? '' };
+    signalProcess(daemon, 'SIGKILL');
+    await until('the end of the engine', () => !isAlive(daemon));
+  };
+
+  test('a guest runs on while its engine is killed and comes back, and is managed as before', async () => {
+    const { pid, address } = await run('survivor', busyboxPrograms.httpServer(80, 'here'));
+    await until('an answer', async () => (await answer(address?.host)) === 'here');
+    await killEngine();
+    expect(await answer(address?.host)).toBe('here');
+    const found = async () => (await driver.list().catch(() => [])).find(({ instance }) => instance === 'survivor');
+    await until('the guest in the list', found);
+    expect(await found()).toMatchObject({ state: 'running', attempt: 1, pid, address });
+    expect(await driver.stop('survivor', 5_000)).toMatchObject({ reason: 'stopped' });
+    await driver.remove('survivor');
+  });
+
+  test('the end of a guest that nobody saw is told when the engine is back', async () => {
+    const { pid } = await run('unseen', busyboxPrograms.sleepForever());
+    await killEngine();
+    process.kill(pid ?? -1, 'SIGKILL');
+    await until('the exit', () => exits.find(({ instance }) => instance === 'unseen'));
+    expect(exits.filter(({ instance }) => instance === 'unseen')).toHaveLength(1);
+    expect(await driver.start('unseen', 2)).toMatchObject({ state: 'running', attempt: 2 });
+    await driver.remove('unseen');
+  });
+
+  test('an image whose bytes are damaged is not run', async () => {
+    const store = ImageStore.of(join(root, 'state'));
+    const source = await mkdtemp(join(root, 'other-'));
+    writeFileSync(join(source, 'file'), 'content');
+    const [image] = await importImage(store, { from: source, form: 'root-directory' }, { reference: 'damaged:1' });
+    if (image?.kind !== 'oci') throw new Error('no image');
+    const layer = store.blobs.path(image.layers[0]?.digest ?? '');
+    const bytes = readFileSync(layer);
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+    writeFileSync(layer, bytes);
+    await expect(driver.create(spec('damaged', busyboxPrograms.sleepForever(), 'damaged:1'))).rejects.toMatchObject({
+      code: 'IMAGE_CORRUPT',
+    });
+    expect((await driver.list()).map(({ instance }) => instance)).not.toContain('damaged');
+    expect([...(await store.holds()).values()].flat()).toEqual([]);
+  });
+
+  test('a container of the same name that somebody else made is left alone', async () => {
+    const docker = connect(engine.socket);
+    await run('probe', busyboxPrograms.sleepForever());
+    const [mine] = await docker.listContainers();
+    const name = (mine?.Names[0] ?? '').slice(1);
+    await driver.remove('probe');
+    const theirs = await docker.createContainer({ name, Image: mine?.Image ?? '' });
+    await driver.create(spec('probe', busyboxPrograms.sleepForever()));
+    await expect(driver.start('probe', 1)).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    expect((await theirs.inspect()).Id).toBe(theirs.id);
+    await theirs.remove();
+    expect(await driver.start('probe', 1)).toMatchObject({ state: 'running' });
+    await driver.remove('probe');
+  });
+
+  test('a hundred guests made and removed leave nothing', async () => {
+    const docker = connect(engine.socket);
+    const remains = async () => ({
+      containers: (await docker.listContainers({ all: true })).length,
+      records: readdirSync(join(root, 'data/guests')),
+      claims: readdirSync(join(root, 'state/network/n1/addresses')),
+      interfaces: readdirSync('/sys/class/net'),
+    });
+    const before = await remains();
+    for (let cycle = 0; cycle < 100; cycle++) {
+      await driver.create(spec(`cycle-${cycle}`, busyboxPrograms.sleepForever()));
+      if (cycle % 10 === 0) await driver.start(`cycle-${cycle}`, 1);
+      await driver.remove(`cycle-${cycle}`);
+    }
+    await until(
+      'all interfaces to be gone',
+      async () => (await remains()).interfaces.length <= before.interfaces.length,
+    );
+    expect(await remains()).toEqual(before);
+  });
+});

@@ -1,0 +1,253 @@
+import { checkMounts, type GuestRecords, InstanceLocks, Wakeups } from '@cloudos/host-tools';
+import {
+  CloudosError,
+  type ExecRequest,
+  type ExecSession,
+  type GuestDriver,
+  type GuestExit,
+  type GuestFingerprint,
+  type GuestSpec,
+  type GuestStats,
+  type GuestStatus,
+  type LogRequest,
+  type OutputChunk,
+} from '@cloudos/sdk';
+import type { Container } from 'dockerode';
+import { type Observable, Subject } from 'rxjs';
+import { execInContainer } from './container-exec.ts';
+import { readLogs } from './container-logs.ts';
+import { checkSpec } from './container-options.ts';
+import { ContainerRuns, type DockerEnvironment } from './container-runs.ts';
+import { usageOf } from './container-usage.ts';
+import { exitOf, instanceOfHandle, isRunning, labels, statusOf } from './container-view.ts';
+import { engineError, unlessAbsent } from './engine.ts';
+import type { GuestRecord } from './guest-record.ts';
+
+/** How long a killed container may take to be gone. */
+const killedMaxMs = 10_000;
+/** How often a wait looks by itself, should the engine tell nothing. */
+const pollMs = 500;
+
+/** Containers of a Docker Engine. What is known of a guest is in its record and its container; this object holds none of it. */
+export class DockerDriver implements GuestDriver {
+  readonly #exits = new Subject<GuestExit>();
+  readonly exits: Observable<GuestExit> = this.#exits.asObservable();
+  readonly #fingerprints: Observable<GuestFingerprint>;
+  readonly #environment: () => Promise<DockerEnvironment>;
+  readonly #records: GuestRecords<GuestRecord>;
+  readonly #purged: () => Promise<void>;
+  readonly #runs: ContainerRuns;
+  readonly #locks = new InstanceLocks();
+  readonly #wakeups = new Wakeups();
+
+  constructor(parts: {
+    fingerprints: Observable<GuestFingerprint>;
+    /** @throws CloudosError RUNTIME_UNAVAILABLE */
+    environment: () => Promise<DockerEnvironment>;
+    records: GuestRecords<GuestRecord>;
+    /** Called when no guest is left, to remove what was made for all of them. */
+    purged: () => Promise<void>;
+  }) {
+    this.#fingerprints = parts.fingerprints;
+    this.#environment = parts.environment;
+    this.#records = parts.records;
+    this.#runs = new ContainerRuns(parts.records);
+    this.#purged = parts.purged;
+  }
+
+  fingerprint(): Observable<GuestFingerprint> {
+    return this.#fingerprints;
+  }
+
+  async create(spec: GuestSpec): Promise<GuestStatus> {
+    checkSpec(spec);
+    const environment = await this.#environment();
+    return this.#locks.run(spec.instance, async () => {
+      const before = this.#records.get(spec.instance);
+      if (before) return this.#status(environment, before);
+      await checkMounts(spec.template.mounts, environment.hostPaths);
+      const image = await environment.images.provide(spec);
+      return statusOf(await this.#records.save({ version: 1, spec, ...image, attempt: 0 }), undefined);
+    });
+  }
+
+  async start(instance: string, attempt: number): Promise<GuestStatus> {
+    const environment = await this.#environment();
+    return this.#locks.run(instance, async () => {
+      const record = this.#record(instance);
+      const current = await this.#settle(environment, record);
+      if (current.state !== 'created') {
+        if (attempt === current.attempt) return current;
+        if (current.state !== 'exited' || attempt < current.attempt) {
+          throw new CloudosError(
+            'GUEST_STATE',
+            `${instance}: attempt ${attempt} was asked for, attempt ${current.attempt} is ${current.state}`,
+          );
+        }
+      }
+      return this.#status(environment, await this.#runs.launch(environment, record, attempt));
+    });
+  }
+
+  async stop(instance: string, graceMs: number): Promise<GuestExit | undefined> {
+    const environment = await this.#environment();
+    const record = await this.#locks.run(instance, async () => {
+      const found = this.#record(instance);
+      const { state } = await this.#settle(environment, found);
+      if (found.container === undefined || (state !== 'running' && state !== 'paused')) return undefined;
+      const stopping = await this.#records.save({ ...found, stopping: found.container });
+      await this.#runs.signal(environment, found.container, graceMs > 0 ? 'SIGTERM' : 'SIGKILL');
+      // A frozen process takes no signal but when it goes on.
+      if (state === 'paused') await this.#runs.unpause(environment, found.container);
+      return stopping;
+    });
+    if (record?.container === undefined) return undefined;
+    const polite = await this.#ended(environment, record, graceMs);
+    if (polite) return polite;
+    await this.#runs.signal(environment, record.container, 'SIGKILL');
+    const killed = await this.#ended(environment, record, killedMaxMs);
+    if (killed) return killed;
+    throw new CloudosError('GUEST_UNRESPONSIVE', `${instance} is not gone ${killedMaxMs} ms after it was killed`);
+  }
+
+  async remove(instance: string): Promise<void> {
+    if (!this.#records.get(instance)) return;
+    const environment = await this.#environment();
+    await this.#locks.run(instance, () => this.#runs.dispose(environment, instance));
+  }
+
+  async list(): Promise<readonly GuestStatus[]> {
+    const records = await this.#records.all();
+    if (records.length === 0) return [];
+    const environment = await this.#environment();
+    return Promise.all(records.map((record) => this.#status(environment, record)));
+  }
+
+  async adopt(handle: unknown): Promise<GuestStatus> {
+    const environment = await this.#environment();
+    const instance = instanceOfHandle(handle);
+    const record = instance === undefined ? undefined : this.#records.get(instance);
+    if (record) return this.#status(environment, record);
+    throw new CloudosError('GUEST_NOT_FOUND', `no container of this node has the handle ${JSON.stringify(handle)}`);
+  }
+
+  async exec(instance: string, request: ExecRequest): Promise<ExecSession> {
+    const environment = await this.#environment();
+    return execInContainer(await this.#running(environment, instance), request);
+  }
+
+  async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
+    const environment = await this.#environment();
+    const { container } = this.#record(instance);
+    if (container === undefined) return;
+    yield* readLogs(environment.docker.getContainer(container), request);
+  }
+
+  async stats(instance: string): Promise<GuestStats> {
+    const environment = await this.#environment();
+    return usageOf(await this.#running(environment, instance, true));
+  }
+
+  async pause(instance: string): Promise<void> {
+    const environment = await this.#environment();
+    await this.#locks.run(instance, async () => {
+      const container = await this.#running(environment, instance, true);
+      if ((await container.inspect()).State.Paused) return;
+      await container.pause().catch((error: unknown) => Promise.reject(engineError(error, `pausing ${instance}`)));
+    });
+  }
+
+  async resume(instance: string): Promise<void> {
+    const environment = await this.#environment();
+    await this.#locks.run(instance, async () => {
+      const container = await this.#running(environment, instance, true);
+      await this.#runs.unpause(environment, container.id);
+    });
+  }
+
+  async purge(): Promise<void> {
+    const environment = await this.#environment();
+    const instances = new Set((await this.#records.all()).map(({ spec }) => spec.instance));
+    for (const { Labels: found } of await this.#runs.containers(environment)) {
+      const instance = found[labels.instance];
+      if (instance !== undefined) instances.add(instance);
+    }
+    await Promise.all([...instances].map((each) => this.#locks.run(each, () => this.#runs.dispose(environment, each))));
+    await environment.images.removeAll();
+    await environment.network?.engine.remove();
+    await environment.network?.node.remove();
+    await this.#purged();
+  }
+
+  /** Looks whether the guest has ended: tells of it once. To be called when the engine says so, or was away. */
+  async look(instance: string): Promise<void> {
+    const environment = await this.#environment();
+    await this.#locks.run(instance, async () => {
+      const record = this.#records.get(instance);
+      if (record) await this.#settle(environment, record);
+    });
+    this.#wakeups.wake(instance);
+  }
+
+  /** {@link look} at every guest. */
+  async lookAtAll(): Promise<void> {
+    for (const { spec } of await this.#records.all()) await this.look(spec.instance);
+  }
+
+  close(): void {
+    this.#exits.complete();
+  }
+
+  /** What the guest does now. */
+  async #status(environment: DockerEnvironment, record: GuestRecord): Promise<GuestStatus> {
+    return statusOf(record, await this.#inspect(environment, record));
+  }
+
+  /** {@link #status}, for whoever holds the lock: an end that is seen for the first time is written down, and told. */
+  async #settle(environment: DockerEnvironment, record: GuestRecord): Promise<GuestStatus> {
+    const container = await this.#inspect(environment, record);
+    if (record.attempt === 0 || record.exit || isRunning(container)) return statusOf(record, container);
+    const exit = exitOf(record, container);
+    const ended = await this.#records.save({ ...record, exit });
+    this.#exits.next(exit);
+    return statusOf(ended, container);
+  }
+
+  #inspect({ docker }: DockerEnvironment, { container: id, spec }: GuestRecord) {
+    if (id === undefined) return undefined;
+    return unlessAbsent(`container of ${spec.instance}`, () => docker.getContainer(id).inspect());
+  }
+
+  /** The exit of that container as soon as it is there; undefined after that time. */
+  async #ended(environment: DockerEnvironment, record: GuestRecord, timeoutMs: number): Promise<GuestExit | undefined> {
+    const { instance } = record.spec;
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const exit = await this.#locks.run(instance, async () => {
+        const now = this.#records.get(instance);
+        if (!now || now.container !== record.container) return 'gone';
+        return (await this.#settle(environment, now)).exit;
+      });
+      if (exit === 'gone') return undefined;
+      if (exit) return exit;
+      const left = deadline - Date.now();
+      if (left <= 0) return undefined;
+      await this.#wakeups.next(instance, Math.min(left, pollMs));
+    }
+  }
+
+  async #running(environment: DockerEnvironment, instance: string, orPaused = false): Promise<Container> {
+    const record = this.#record(instance);
+    const { state } = await this.#status(environment, record);
+    if (record.container === undefined || (state !== 'running' && !(orPaused && state === 'paused'))) {
+      throw new CloudosError('GUEST_STATE', `${instance} is ${state}; this needs it to run`);
+    }
+    return environment.docker.getContainer(record.container);
+  }
+
+  #record(instance: string): GuestRecord {
+    const record = this.#records.get(instance);
+    if (record) return record;
+    throw new CloudosError('GUEST_NOT_FOUND', `no container called ${instance} is on this node`);
+  }
+}

@@ -1,0 +1,1 @@
+export { guestDocker, guestDocker as default } from './plugin.ts';
