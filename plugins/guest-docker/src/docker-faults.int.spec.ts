@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
 import { findTool, isAlive, signalProcess, startTimeOf } from '@cloudos/host-tools';
 import { ImageStore, importImage } from '@cloudos/images';
-import { busyboxReference, importBusybox } from '@cloudos/images/testing';
 import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
+import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DockerDriver } from './docker.driver.ts';
 import { connect } from './engine.ts';
@@ -17,9 +17,9 @@ import { OwnEngine } from './own-engine.ts';
 const obstacle =
   process.getuid?.() !== 0
     ? 'needs root: run the tests as root'
-    : findTool('dockerd') && findTool('busybox')
-      ? undefined
-      : 'needs dockerd and busybox: apt-get install docker.io busybox-static';
+    : findTool('dockerd')
+      ? obstacleToTestImages()
+      : 'needs dockerd: apt-get install docker.io';
 
 describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 'real engine'})`, () => {
   let root: string;
@@ -30,7 +30,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'cloudos-docker-'));
-    await importBusybox(join(root, 'state'));
+    await shellImage(ImageStore.of(join(root, 'state')));
     context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
     driver = (await guestDocker.create(
       context,
@@ -45,7 +45,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await rm(root, { recursive: true, force: true });
   });
 
-  const spec = (instance: string, program: GuestProgram, image = busyboxReference): GuestSpec => ({
+  const spec = (instance: string, program: GuestProgram, image = 'shell:1'): GuestSpec => ({
     instance,
     workload: 'default/faults',
     node: 'n1',

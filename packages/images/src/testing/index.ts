@@ -1,1 +1,0 @@
-export { busyboxReference, importBusybox, lacksBusybox, writeBusyboxRoot } from './busybox.ts';
