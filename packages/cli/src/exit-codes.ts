@@ -33,6 +33,7 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   SWAP_ABORTED: exitCodes.refused,
   SWAP_IN_PROGRESS: exitCodes.refused,
   SHADOW_EXISTS: exitCodes.refused,
+  TRACE_MALFORMED: exitCodes.refused,
   SHADOWS_EXCEEDED: exitCodes.refused,
   SHADOW_NOT_FOUND: exitCodes.refused,
   GUEST_UNSUPPORTED: exitCodes.refused,

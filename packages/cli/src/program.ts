@@ -19,7 +19,9 @@ import { addState } from './commands/state.command.ts';
 import { addStatus } from './commands/status.command.ts';
 import { addSwap } from './commands/swap.command.ts';
 import { addToken } from './commands/token.command.ts';
+import { addTrace } from './commands/trace.command.ts';
 import { addUp } from './commands/up.command.ts';
+import { addWhatIf } from './commands/what-if.command.ts';
 import { addWhy } from './commands/why.command.ts';
 import { addWorkloadCommands } from './commands/workload.commands.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
@@ -62,6 +64,8 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     addState,
     addSwap,
     addShadow,
+    addWhatIf,
+    addTrace,
     addNodeCommands,
     addLog,
     addDoctor,

@@ -1,6 +1,8 @@
 export type { CommandOptions, SlotCommand } from '@cloudos/sdk';
 export { type BootOptions, bootKernel } from './boot.ts';
 export { examine } from './doctor.ts';
+export { HypotheticalPolicy, type ResourcesPolicy, restless, roundsMax } from './hypothesis/hypothetical-policy.ts';
+export { type LedgerInstance, PlacementLedger } from './hypothesis/placement-ledger.ts';
 export type { Kernel } from './kernel.ts';
 export { PolicyRunner, type PolicyRunnerOptions, policyLimits } from './policy/policy-runner.ts';
 export { snapshotKeyOf } from './policy/policy-seat.ts';

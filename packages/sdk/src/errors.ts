@@ -133,6 +133,10 @@ export const errorCodes = {
   WORKLOAD_NOT_FOUND: ['No workload of that name exists.', 'List them with `cloudos get workloads`.'],
   NODE_NOT_FOUND: ['No node of that name exists.', 'List them with `cloudos get nodes`.'],
   INSTANCE_NOT_FOUND: ['No instance of that name exists.', 'List them with `cloudos get instances`.'],
+  TRACE_MALFORMED: [
+    'A line of a trace cannot be understood.',
+    'Correct the line that is named; docs/traces.md has the format.',
+  ],
   SHADOW_EXISTS: [
     'A shadow of that plugin runs already.',
     'See `cloudos shadow`; end it first to give it another configuration.',

@@ -1,0 +1,48 @@
+import { CloudosError } from '@cloudos/sdk';
+import { LogDemand, RecordedRun, type SimulatedRun, type TraceRecord } from '@cloudos/what-if';
+import { openForReading } from './log-at-rest.ts';
+
+export interface DemandOfLog {
+  readonly records: readonly TraceRecord[];
+  /** What really happened, by the same measures. */
+  readonly recorded: SimulatedRun;
+  /** Time of the last event, epoch ms. */
+  readonly untilMs: number;
+}
+
+/**
+ * The demand in a part of the log of a state directory, also while its kernel runs.
+ * @throws CloudosError of the log; POSITION_OUT_OF_RANGE; LOG_TRIMMED
+ */
+export async function demandOfLog(
+  stackFile: string,
+  stateDir: string,
+  from: number,
+  to: number | undefined,
+): Promise<DemandOfLog> {
+  const { log, close } = await openForReading(stackFile, stateDir);
+  try {
+    const head = log.head();
+    const last = to ?? head;
+    if (from > last || last > head) {
+      throw new CloudosError(
+        'POSITION_OUT_OF_RANGE',
+        `from ${from} to ${last} is not in the log, which has 0 to ${head}`,
+      );
+    }
+    const times = { from: 0, to: 0 };
+    for await (const batch of log.read({ from, to: from })) times.from = batch[0]?.time ?? 0;
+    for await (const batch of log.read({ from: last, to: last })) times.to = batch[0]?.time ?? 0;
+    const demand = new LogDemand(from);
+    const recorded = new RecordedRun(times.from, times.to);
+    for await (const batch of log.read({ to: last })) {
+      for (const event of batch) {
+        demand.take(event);
+        recorded.take(event);
+      }
+    }
+    return { records: demand.records, recorded: recorded.result('recorded'), untilMs: times.to };
+  } finally {
+    await close();
+  }
+}
