@@ -18,6 +18,7 @@ export const components = [
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
   { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },
   { package: 'make', commands: ['make'], purpose: 'the same' },
+  { package: 'runc', commands: ['runc'], purpose: 'unikernels in containers without an engine' },
 ];
 
 /** True when the command is found on the path, or where root would find it. */

@@ -43,6 +43,7 @@ export interface ProcessCarrierOptions {
   readonly joinsGroups?: boolean;
   /** Where the command is not QEMU: the process of QEMU, and what is left of it is removed. */
   readonly inner?: { pidFile: string; remove: (name: string) => Promise<void> };
+  readonly purged?: () => Promise<void>;
 }
 
 /** QEMU below a shell script that waits for it, keeps its consoles and records its end. */
@@ -135,6 +136,7 @@ export class ProcessCarrier implements Carrier {
 
   async purge(): Promise<void> {
     this.#options.groups.removeParents();
+    await this.#options.purged?.();
   }
 
   #run(name: string): RecordedRun | undefined {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isAlive } from '@cloudos/host-tools';
 import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudos/sdk';
 import { loadState } from './migration.ts';
 import { QmpClient } from './qmp.ts';
@@ -19,6 +20,10 @@ export interface VmSettings {
   readonly startTimeoutMs: number;
 }
 
+/** How long the end of a QEMU that is gone may take to be recorded. */
+const endedMaxMs = 2_000;
+/** How long a launch may be without its driver before it is undone. */
+const cutOffMaxMs = 2_000;
 /** Threads and processes of QEMU itself. */
 const qemuPidsMax = 256;
 
@@ -54,6 +59,7 @@ export class VmLifecycle {
       ...kept,
       attempt,
       launch: randomBytes(8).toString('hex'),
+      beginning: true,
       previousAttempt: lastAttempt(view),
       network,
     };
@@ -61,13 +67,12 @@ export class VmLifecycle {
     await store.save(state);
     try {
       await this.clear(environment, view.name);
-      const { resumeFrom: _used, ...running } = await this.#run(environment, { ...view, state }, snapshot);
-      await store.save(running);
+      await store.save(begun(await this.#run(environment, { ...view, state }, snapshot)));
     } catch (error) {
-      if (snapshot === undefined && (await this.#hasEndedByItself(environment, view.name))) return;
+      if (snapshot === undefined && (await this.#hasEndedByItself(environment, view.name, begun(state)))) return;
       const said = await environment.carrier.lastWords(view.name);
       await this.clear(environment, view.name);
-      const { launch: _launch, previousAttempt: _previous, ...before } = state;
+      const { launch: _launch, previousAttempt: _previous, beginning: _beginning, ...before } = state;
       await store.save({ ...before, attempt: lastAttempt(view) });
       const code = errorCode(error);
       if (code !== undefined && code !== 'GUEST_UNRESPONSIVE') throw error;
@@ -77,12 +82,25 @@ export class VmLifecycle {
     this.#watch.look(environment, view.name);
   }
 
-  /** A guest may be done before anybody could ask for it. */
-  async #hasEndedByItself(environment: VmEnvironment, name: string): Promise<boolean> {
-    const view = await viewVm(environment, name);
-    if (view?.phase !== 'exited' || view.exit?.reason !== 'exited') return false;
-    this.#watch.look(environment, name);
-    return true;
+  /** A guest may be done before all was said to it; what runs QEMU takes a moment to say so. */
+  async #hasEndedByItself(environment: VmEnvironment, name: string, state: VmState): Promise<boolean> {
+    const deadline = Date.now() + endedMaxMs;
+    for (;;) {
+      const run = await environment.carrier.look(name, state.launch ?? '');
+      if (run.phase === 'running' && (!run.process || !isAlive(run.process)) && Date.now() < deadline) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        continue;
+      }
+      if (run.phase !== 'ended') return false;
+      const told = await environment.flavour.explain(
+        { name, directory: environment.store.directory(name), state },
+        run.end,
+      );
+      if (!['exited', 'oom-killed'].includes(told.reason)) return false;
+      await environment.store.save(state);
+      this.#watch.look(environment, name);
+      return true;
+    }
   }
 
   async #run(environment: VmEnvironment, vm: Vm, snapshot: string | undefined): Promise<VmState> {
@@ -104,9 +122,10 @@ export class VmLifecycle {
       launch,
       args: [
         ...monitorArguments(launch),
-        '-netdev',
-        card,
+        ...card,
         ...machine.args,
+        // Nothing of the guest runs before all around it is in place.
+        '-S',
         ...(source || machine.incoming ? ['-incoming', 'defer'] : []),
       ],
       files: machine.files,
@@ -115,10 +134,10 @@ export class VmLifecycle {
       ...(tap === undefined ? {} : { tap }),
       ports,
     });
-    return this.#begin(environment, vm, source);
+    return this.#begin(environment, vm, source, machine.incoming === true && source === undefined);
   }
 
-  async #begin(environment: VmEnvironment, vm: Vm, source: string | undefined): Promise<VmState> {
+  async #begin(environment: VmEnvironment, vm: Vm, source: string | undefined, incoming: boolean): Promise<VmState> {
     const { carrier, flavour } = environment;
     const { state, name, directory } = vm;
     const launch = state.launch ?? '';
@@ -137,7 +156,7 @@ export class VmLifecycle {
       const network =
         state.network?.kind === 'ports' ? { ...state.network, ports: await forwardedPorts(qmp) } : state.network;
       const settled = network ? { ...state, network } : state;
-      if (source !== undefined) await qmp.execute('cont');
+      if (!incoming) await qmp.execute('cont');
       await flavour.started?.({ ...vm, state: settled }, qmp, source !== undefined, isAlive);
       return settled;
     } finally {
@@ -218,12 +237,25 @@ export class VmLifecycle {
     await this.#settings.bridge?.remove();
   }
 
-  /** A run that was cut off before it began: there may be something of it. */
+  /** A launch that was cut off counts for nothing. One that another generation of the driver is at is waited for. */
   async settle(environment: VmEnvironment, view: VmView): Promise<VmView> {
     if (view.phase !== 'unborn') return view;
+    const deadline = Date.now() + cutOffMaxMs;
+    for (let now: VmView | undefined = view; ; now = await viewVm(environment, view.name)) {
+      if (now?.phase !== 'unborn' || now.state.launch !== view.state.launch) return now ?? view;
+      if (Date.now() > deadline || !now.state.beginning) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     await this.clear(environment, view.name);
+    const { launch: _launch, previousAttempt: _previous, beginning: _beginning, ...before } = view.state;
+    await environment.store.save({ ...before, attempt: lastAttempt(view) });
     return (await viewVm(environment, view.name)) ?? view;
   }
+}
+
+/** The state of a launch that is complete. */
+function begun({ beginning: _beginning, resumeFrom: _used, ...state }: VmState): VmState {
+  return state;
 }
 
 function ownerOf({ flavour }: VmEnvironment, name: string): string {

@@ -28,8 +28,11 @@ export function inside(network: VmNetworkState): { address: string; prefix: numb
   return network.kind === 'bridge' ? network : { ...portsNetwork, mac: network.mac };
 }
 
-/** A card whose tap comes later is plugged into a hub. */
-export const hub = 'hubport,id=n0,hubid=0';
+/**
+ * A card whose tap comes later is plugged into a hub. The second port takes what is sent before that: without one, the
+ * first frame would wait for ever, and all others behind it.
+ */
+export const hub = ['-netdev', 'hubport,id=n0,hubid=0', '-netdev', 'hubport,id=h0,hubid=0'];
 /** The tap in a network namespace of QEMU's own. */
 export const innerTap = 'tap0';
 
@@ -40,11 +43,11 @@ export async function plugIntoHub(qmp: QmpClient): Promise<void> {
   await qmp.execute('netdev_add', { type: 'hubport', id: 'h1', hubid: 0, netdev: 't0' });
 }
 
-/** The value of `-netdev` for a tap that is there, or for forwarded ports. */
-export function netdev(tap: string | undefined, ports: readonly number[]): string {
-  if (tap !== undefined) return `tap,id=n0,ifname=${tap},script=no,downscript=no`;
+/** Arguments for a tap that is there, or for forwarded ports. */
+export function netdev(tap: string | undefined, ports: readonly number[]): string[] {
+  if (tap !== undefined) return ['-netdev', `tap,id=n0,ifname=${tap},script=no,downscript=no`];
   const forwards = ports.map((port) => `,hostfwd=tcp:127.0.0.1:0-:${port}`);
-  return `user,id=n0,restrict=on${forwards.join('')}`;
+  return ['-netdev', `user,id=n0,restrict=on${forwards.join('')}`];
 }
 
 /** Where QEMU listens for the ports of the guest: port of the guest → port on 127.0.0.1. */

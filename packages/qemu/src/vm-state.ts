@@ -25,6 +25,8 @@ export interface VmState {
   readonly launch?: string;
   /** The attempt before, which counts again when this one did not come to run. */
   readonly previousAttempt?: number;
+  /** The launch is under way: what there is of it counts for nothing yet. */
+  readonly beginning?: boolean;
   /** The launch that was asked to end. */
   readonly stopping?: string;
   readonly paused?: boolean;

@@ -23,6 +23,7 @@ export async function viewVm(environment: VmEnvironment, name: string): Promise<
   if (!state) return undefined;
   const vm = { name, directory: store.directory(name), state };
   if (state.launch === undefined) return { ...vm, phase: 'created' };
+  if (state.beginning) return { ...vm, phase: 'unborn' };
   const run = await carrier.look(name, state.launch);
   if (run.phase === 'unborn') return { ...vm, phase: 'unborn' };
   if (run.phase === 'running') return { ...vm, phase: 'running', run };

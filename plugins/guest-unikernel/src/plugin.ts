@@ -1,20 +1,21 @@
 import { resolveEnvironment } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
-import {
-  bareCarrier,
-  createVmDriver,
-  type VmDriver,
-  type VmHost,
-  VmImages,
-  type VmRuntime,
-  vmConfigShape,
-} from '@cloudos/qemu';
+import { createVmDriver, type VmDriver, type VmHost, VmImages, type VmRuntime, vmConfigShape } from '@cloudos/qemu';
 import { definePlugin, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
+import { chooseCarrier } from './carriers.ts';
 import { UnikernelFlavour } from './unikernel.flavour.ts';
 
 export const unikernelConfig = z.strictObject({
   ...vmConfigShape,
+  /** What QEMU runs in: `auto` is a container of the engine, else one of runc's, else a process of the host. */
+  carrier: z.enum(['auto', 'docker', 'runc', 'bare']).default('auto'),
+  docker: z
+    .strictObject({
+      /** Of the Docker Engine. */
+      socket: z.string().startsWith('/').default('/var/run/docker.sock'),
+    })
+    .prefault({}),
   /** Memory of a unikernel without a limit. */
   memoryBytes: z
     .int()
@@ -65,6 +66,8 @@ async function makeRuntime(host: VmHost, config: UnikernelConfig): Promise<VmRun
     images,
     environment: ({ template }) => resolveEnvironment(stateDir, template.env),
   });
-  const carrier = bareCarrier(host);
-  return { flavour, carrier, features: { carrier: carrier.kind, memoryLimit: true, pause: true }, warnings: [] };
+  const chosen = await chooseCarrier(host, { carrier: config.carrier, socket: config.docker.socket });
+  if (!('carrier' in chosen)) return chosen;
+  const { carrier, warnings } = chosen;
+  return { flavour, carrier, features: { carrier: carrier.kind, memoryLimit: true, pause: true }, warnings };
 }

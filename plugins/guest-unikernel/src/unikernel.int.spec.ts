@@ -9,6 +9,7 @@ import { ImageStore } from '@cloudos/images';
 import { connectUnix, machineDir, type VmDriver } from '@cloudos/qemu';
 import { type GuestExit, type GuestSpec, type GuestStatus, guestTemplate } from '@cloudos/sdk';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { engineIsMissing, startEngine } from './engine.fixture.ts';
 import plugin, { unikernelConfig } from './index.ts';
 import { buildUnikernel, importUnikernel, unikernelReference } from './unikernel-programs.fixture.ts';
 
@@ -35,12 +36,12 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-async function node(name = 'n1'): Promise<Node> {
+async function node(name = 'n1', config: unknown = { carrier: 'bare' }): Promise<Node> {
   const dataDir = join(root, name);
   const stateDir = join(root, `${name}-state`);
   await importUnikernel(stateDir, unikernel.path);
   const context = await pluginContext({ node: { id: name }, dataDir, stateDir });
-  const driver = (await plugin.create(context, unikernelConfig.parse({}))) as VmDriver;
+  const driver = (await plugin.create(context, unikernelConfig.parse(config))) as VmDriver;
   const exits: GuestExit[] = [];
   const seen = driver.exits.subscribe((exit) => exits.push(exit));
   context.scope.defer('exits', () => seen.unsubscribe());
@@ -262,6 +263,29 @@ describe('faults', () => {
       execFileSync('umount', ['-l', dataDir]);
     }
   });
+
+  test.skipIf(engineIsMissing() !== undefined)(
+    'an engine that is killed and comes back finds the guest running, and is told of its end',
+    async () => {
+      const engine = await startEngine();
+      try {
+        const n1 = await node('engine', { carrier: 'docker', docker: { socket: engine.socket } });
+        const guest = await run(n1, 'a');
+        await ask(guest, '/inc', 'POST');
+        await engine.restart();
+        expect(await n1.driver.list()).toMatchObject([{ state: 'running', pid: guest.pid, address: guest.address }]);
+        expect(await ask(guest, '/')).toBe('1');
+        process.kill(guest.pid ?? 0, 'SIGKILL');
+        expect(await exitOf(n1, 'a')).toMatchObject({ reason: 'signalled', signal: 'SIGKILL' });
+        await n1.driver.purge();
+        await n1.context.scope.close();
+        nodes.pop();
+      } finally {
+        await engine.remove();
+      }
+    },
+    60_000,
+  );
 
   test('twenty rounds leave nothing behind', async () => {
     const n1 = await node();
