@@ -41,6 +41,8 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   TOKEN_EXPIRED: exitCodes.refused,
   TOKEN_REVOKED: exitCodes.refused,
   TOKEN_NOT_FOUND: exitCodes.refused,
+  SUBSCRIPTION_NOT_FOUND: exitCodes.refused,
+  SUBSCRIPTION_CONFLICT: exitCodes.refused,
   TOKEN_EXISTS: exitCodes.refused,
   TOKENS_EXCEEDED: exitCodes.refused,
   TLS_UNTRUSTED: exitCodes.refused,

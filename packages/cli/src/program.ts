@@ -17,6 +17,7 @@ import { addShadow } from './commands/shadow.command.ts';
 import { addStack } from './commands/stack.command.ts';
 import { addState } from './commands/state.command.ts';
 import { addStatus } from './commands/status.command.ts';
+import { addSubscription } from './commands/subscription.command.ts';
 import { addSwap } from './commands/swap.command.ts';
 import { addToken } from './commands/token.command.ts';
 import { addTrace } from './commands/trace.command.ts';
@@ -72,6 +73,7 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     addStack,
     addPlugin,
     addToken,
+    addSubscription,
     addCompletion,
   ]) {
     add(program, context);

@@ -29,8 +29,10 @@ import { execProtocol } from './exec-channel.ts';
 import { errorOfBody, HttpConnection, type HttpOptions } from './http.ts';
 import { bytesOfBase64, jsonLines } from './lines.ts';
 import { openRemoteExec } from './remote-exec.ts';
+import type { SubscriptionInfo } from './subscription-info.ts';
 import { type WebSocketConstructor, webSocketOf } from './web-socket.ts';
 import type { DownLine, EventsPage, LogLine, RemoteCommand } from './wire.ts';
+import { type Handler, type WorkOptions, work } from './work.ts';
 
 export interface ClientOptions extends HttpOptions {
   /** The WebSocket class, where the platform has none (Node before 22: the one of the `ws` package). */
@@ -153,6 +155,21 @@ export class CloudosClient {
   /** Hands every matching event to a consumer that keeps its own position, exactly once; see {@link Consumer}. */
   consume(consumer: Consumer, options: ConsumeOptions = {}): Promise<void> {
     return consume(this.#feed(), consumer, options);
+  }
+
+  /** Takes events of a named subscription, together with its other consumers; see {@link work}. */
+  work(name: string, handler: Handler, options: WorkOptions = {}): Promise<void> {
+    return work(this.#feed(), name, handler, options);
+  }
+
+  /** The named subscriptions of the token; of all tokens for an admin. */
+  subscriptions(): Promise<readonly SubscriptionInfo[]> {
+    return this.#http.json('/v1/subscriptions');
+  }
+
+  /** Deletes a named subscription and closes its connections (SUBSCRIPTION_NOT_FOUND). */
+  deleteSubscription(name: string): Promise<SubscriptionInfo> {
+    return this.#http.json(`/v1/subscriptions/${encodeURIComponent(name)}`, { method: 'DELETE' });
   }
 
   /** Appends private events, many at a time, each acknowledged when it is durable. To be closed. */

@@ -55,8 +55,8 @@ export interface FeedSink {
 /** A connection that lived that long counts as a success, even if nothing happened on it. */
 const settledMs = 5_000;
 const retriesMaxDefault = 20;
-/** Close code of a connection whose token has ended; the reason is the error code. */
-const accessEnded = 4401;
+/** Close codes whose reason begins with an error code: what was asked for cannot be, the token has ended, it was deleted. */
+const refusals: ReadonlySet<number> = new Set([4400, 4401, 4410]);
 
 interface SessionEnd {
   readonly settled: boolean;
@@ -136,14 +136,15 @@ export class EventFeed {
       }
       if (this.#stopped.signal.aborted) return { settled: false, opened: false, reason: 'stopped' };
       const end = await this.#session();
-      if (end.code === accessEnded) throw ended(end.reason);
+      const refusal = endOf(end.code, end.reason);
+      if (refusal) throw refusal;
       if (end.code === 1000 && this.#options.to !== undefined) this.#next = this.#options.to + 1;
       // A browser is not told why a handshake was refused; a plain request finds it out.
       if (!end.opened && !this.#stopped.signal.aborted) await this.#assertPosition();
       return end;
     } catch (error) {
       const code = errorCode(error);
-      if (code !== undefined && retried.has(code)) return { settled: false, opened: false, reason: messageOf(error) };
+      if (isRetried(code)) return { settled: false, opened: false, reason: messageOf(error) };
       throw error;
     }
   }
@@ -245,7 +246,14 @@ function after(events: readonly RecordedEvent[], next: number): readonly Recorde
   return events.filter(({ position }) => position >= next);
 }
 
-function ended(reason: string): CloudosError {
-  const code = Object.hasOwn(errorCodes, reason) ? (reason as ErrorCode) : 'UNAUTHENTICATED';
-  return new CloudosError(code, 'the connection ended with its token');
+/** The error that a close stands for; undefined: another attempt may do. */
+export function endOf(code: number | undefined, reason: string): CloudosError | undefined {
+  if (code === undefined || !refusals.has(code)) return undefined;
+  const [name = '', ...rest] = reason.split(': ');
+  const known = Object.hasOwn(errorCodes, name) ? (name as ErrorCode) : 'UNAUTHENTICATED';
+  return new CloudosError(known, rest.join(': ') || 'the connection ended with its token');
+}
+
+export function isRetried(code: string | undefined): boolean {
+  return code !== undefined && retried.has(code);
 }

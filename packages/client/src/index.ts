@@ -58,5 +58,7 @@ export {
   execProtocol,
 } from './exec-channel.ts';
 export { type HttpOptions, requestTimeoutMs } from './http.ts';
+export type { SubscriptionInfo } from './subscription-info.ts';
 export type { WebSocketConstructor, WebSocketEventLike, WebSocketLike } from './web-socket.ts';
 export { type DownLine, type EventsPage, eventsPageMax, type LogLine, type RemoteCommand } from './wire.ts';
+export type { Handler, WorkOptions } from './work.ts';

@@ -12,6 +12,7 @@ import { defaultBounds, type GatewayBounds } from './bounds.ts';
 import { Connections } from './connections.ts';
 import { removeEndpoint, writeEndpoint } from './endpoint-file.ts';
 import { Feed } from './events/feed.ts';
+import { NamedSubscriptions } from './events/named/named-subscriptions.ts';
 import { Admission } from './limits/admission.ts';
 import { defaultLimits, type GatewayLimits } from './limits/limits.ts';
 import { portHolder } from './port-holder.ts';
@@ -81,7 +82,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     slowCloseMs: bounds.slowSubscriberMs,
     readsMax: bounds.feedReadsMax,
   });
-  const context = { kernel, feed, access, bounds, logger, routes: allRoutes({ kernel, feed, access }, ending) };
+  const named = await NamedSubscriptions.open(kernel, stateDir);
+  const context = {
+    kernel,
+    feed,
+    named,
+    access,
+    bounds,
+    logger,
+    routes: allRoutes({ kernel, feed, named, access }, ending),
+  };
   const app = buildApp(context);
   const identity = await identityFor(options, host, logger);
   const server = serverOf(app.fetch, identity, bounds);
@@ -118,6 +128,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         const ended = upgrades.close(bounds.closeGraceMs);
         await connections.close(bounds.closeGraceMs);
         await ended;
+        await named.close();
       });
       return closing;
     },

@@ -12,6 +12,8 @@ import { deflateOptions, offersDeflate } from './events/deflate.ts';
 import { serveEvents } from './events/event-session.ts';
 import type { Feed } from './events/feed.ts';
 import { assertReached, feedQuery, filtersOf } from './events/feed-query.ts';
+import { serveNamed } from './events/named/named-session.ts';
+import type { NamedSubscriptions } from './events/named/named-subscriptions.ts';
 import { ExecSocket, execRequestOf } from './exec-socket.ts';
 import { keepAlive } from './heartbeat.ts';
 import { execQuery, parsed, queryOf } from './queries.ts';
@@ -22,6 +24,7 @@ import { socketRoutes } from './routes/socket-routes.ts';
 export interface UpgradeContext {
   readonly kernel: Kernel;
   readonly feed: Feed;
+  readonly named: NamedSubscriptions;
   readonly access: Access;
   readonly bounds: GatewayBounds;
   readonly logger: Logger;
@@ -121,7 +124,7 @@ export class Upgrades {
   }
 
   #route(url: URL, method: string, principal: Principal): SocketService {
-    const { kernel, feed, bounds } = this.#context;
+    const { kernel, feed, named, bounds } = this.#context;
     if (url.pathname === '/v1/events') {
       const query = parsed(feedQuery, queryOf(url.searchParams));
       const filter = filtersOf(query, principal);
@@ -129,8 +132,11 @@ export class Upgrades {
       return {
         kind: 'subscriptions',
         protocols: socketRoutes.events.protocols,
-        serve: (socket, session, connection) =>
-          void serveEvents(socket, connection, { kernel, feed, session, query, filter }),
+        serve: (socket, session, connection) => {
+          const served = { kernel, feed, named, session, query, filter };
+          if (query.subscription === undefined) void serveEvents(socket, connection, served);
+          else void serveNamed(socket, connection, served, query.subscription);
+        },
       };
     }
     const instance = /^\/v1\/instances\/([^/]+)\/exec$/.exec(url.pathname)?.[1];

@@ -150,6 +150,18 @@ export const errorCodes = {
   UNAUTHENTICATED: ['The token is missing or wrong.', 'Use the token in the file that is named.'],
   TOKEN_EXPIRED: ['The token was valid until the time that is named.', 'Make another with `cloudos token create`.'],
   TOKEN_REVOKED: ['The token was revoked.', 'Make another with `cloudos token create`.'],
+  SUBSCRIPTION_NOT_FOUND: [
+    'No named subscription of that name belongs to the token.',
+    'List them with `cloudos subscription list`.',
+  ],
+  SUBSCRIPTION_CONFLICT: [
+    'A named subscription of that name was made with another filter.',
+    'Leave the filter out, or use another name.',
+  ],
+  SUBSCRIPTIONS_DAMAGED: [
+    'The file that keeps the named subscriptions is not what was written.',
+    'Restore it from a copy, or remove it: every subscription begins anew then.',
+  ],
   TOKEN_NOT_FOUND: ['No token has that id or name.', 'List them with `cloudos token list`.'],
   TOKEN_EXISTS: ['An active token has that name.', 'Choose another name, or revoke that one first.'],
   TOKENS_EXCEEDED: ['There are as many active tokens as there may be.', 'Revoke those that are not needed.'],

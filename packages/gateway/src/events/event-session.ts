@@ -8,16 +8,18 @@ import type { Session } from '../access/session.ts';
 import { limited } from '../limits/admission.ts';
 import { ControlChannel, type ControlHandlers, type ControlPeer } from './control-channel.ts';
 import type { EncodingName } from './encoding.ts';
-import { closeReasonOf, type Feed } from './feed.ts';
+import { type Feed, refusalOf } from './feed.ts';
 import { compileFilters } from './feed-filter.ts';
 import { type FeedQuery, filtersOf, startOf } from './feed-query.ts';
 import type { FeedSubscriber } from './feed-subscriber.ts';
 import { textFrame } from './frames.ts';
+import type { NamedSubscriptions } from './named/named-subscriptions.ts';
 import { SocketSink } from './sink.ts';
 
 export interface EventSessionContext {
   readonly kernel: Kernel;
   readonly feed: Feed;
+  readonly named: NamedSubscriptions;
   readonly session: Session;
   readonly query: FeedQuery;
   readonly filter: EventFilter;
@@ -48,7 +50,7 @@ export async function serveEvents(
     const channel = new ControlChannel(peerOf(webSocket, sink, context, handlersOf(subscriber, context)));
     early.handTo((data, isBinary) => receive(webSocket, channel, data, isBinary));
   } catch (error) {
-    sink.close(closeReasonOf(error));
+    sink.close(refusalOf(error));
   }
 }
 

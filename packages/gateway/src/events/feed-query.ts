@@ -63,6 +63,10 @@ export const feedQuery = z.object({
     .string()
     .regex(/^[a-z0-9][a-z0-9._-]{0,99}$/i, 'expected a name of letters, digits, dots and dashes')
     .optional(),
+  /** Of a named subscription: events that this connection may have without having acknowledged them. */
+  inflight: z.coerce.number().int().min(1).max(4_096).default(256),
+  /** Of a named subscription: after that long without acknowledgement an event goes to another connection. */
+  redeliverMs: z.coerce.number().int().min(100).max(3_600_000).default(30_000),
 });
 export type FeedQuery = z.output<typeof feedQuery>;
 

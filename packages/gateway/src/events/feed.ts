@@ -200,6 +200,12 @@ export class Feed {
   }
 }
 
+/** How a connection ends that asked for what cannot be; the reason begins with the error code. */
+export function refusalOf(error: unknown): CloseReason {
+  const reason = closeReasonOf(error);
+  return reason.code === 1011 ? { ...reason, code: 4400 } : reason;
+}
+
 /** How a feed ends that cannot go on. */
 export function closeReasonOf(error: unknown): CloseReason {
   if (hasCode(error, 'LOG_CLOSED')) return { code: 1001, text: 'the kernel stops' };

@@ -1,0 +1,221 @@
+import type { CloudEventWriter } from '@cloudos/client';
+import type { Kernel } from '@cloudos/kernel';
+import { hasCode, type RecordedEvent } from '@cloudos/sdk';
+import type { Subscription } from 'rxjs';
+import { closeReasonOf } from '../feed.ts';
+import type { FeedFilter } from '../feed-filter.ts';
+import type { CloseReason } from '../sink.ts';
+import type { NamedConsumer } from './named-consumer.ts';
+import type { SubscriptionRecord, SubscriptionStore } from './subscription-store.ts';
+
+/** Events of one subscription that are with its consumers, or wait for one, at most. */
+export const outstandingMax = 4_096;
+
+/** An event that was read and is not acknowledged. */
+interface Outstanding {
+  readonly event: RecordedEvent;
+  /** Who has it; undefined: it waits for somebody. */
+  consumer: NamedConsumer | undefined;
+  /** Epoch milliseconds at which somebody else gets it. */
+  deadline: number;
+  deliveries: number;
+}
+
+/**
+ * One named subscription while somebody is connected to it: reads the log once, hands each event to one of the consumers
+ * that compete for them, and again to another when it is not acknowledged in time or its consumer leaves. The cursor is
+ * the position before the first event that is not acknowledged; it alone survives a restart, so that what was
+ * acknowledged out of order beyond it may come again.
+ */
+export class NamedSubscription {
+  readonly #kernel: Pick<Kernel, 'log'>;
+  readonly #store: SubscriptionStore;
+  readonly #writer: CloudEventWriter;
+  readonly #filter: FeedFilter;
+  readonly #onIdle: () => void;
+  readonly #consumers = new Set<NamedConsumer>();
+  /** By position, in order. */
+  readonly #outstanding = new Map<number, Outstanding>();
+  #record: SubscriptionRecord;
+  #read: number;
+  #subscription: Subscription | undefined;
+  #roomy: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #next = 0;
+
+  constructor(
+    kernel: Pick<Kernel, 'log'>,
+    store: SubscriptionStore,
+    record: SubscriptionRecord,
+    filter: FeedFilter,
+    writer: CloudEventWriter,
+    onIdle: () => void,
+  ) {
+    this.#kernel = kernel;
+    this.#store = store;
+    this.#record = record;
+    this.#filter = filter;
+    this.#writer = writer;
+    this.#onIdle = onIdle;
+    this.#read = record.cursor;
+  }
+
+  get record(): SubscriptionRecord {
+    return this.#record;
+  }
+
+  get consumers(): number {
+    return this.#consumers.size;
+  }
+
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  get head(): number {
+    return this.#kernel.log.head();
+  }
+
+  join(consumer: NamedConsumer): void {
+    this.#consumers.add(consumer);
+    this.#timer ??= setInterval(() => this.#expire(), 250).unref();
+    if (!this.#subscription) this.#follow();
+    this.dispatch();
+  }
+
+  /** What the consumer has not acknowledged goes to the others. */
+  leave(consumer: NamedConsumer): void {
+    if (!this.#consumers.delete(consumer)) return;
+    for (const entry of this.#outstanding.values()) if (entry.consumer === consumer) entry.consumer = undefined;
+    if (this.#consumers.size === 0) this.#stop();
+    else this.dispatch();
+  }
+
+  /** Ends it for everybody: it was deleted, or the log cannot be read. */
+  end(reason: CloseReason): void {
+    for (const consumer of [...this.#consumers]) consumer.close(reason);
+  }
+
+  /**
+   * Marks what that consumer was given as done, and stores how far that moves the cursor.
+   * @throws CloudosError when the cursor cannot be stored: then it is as if nothing had been acknowledged
+   */
+  async acknowledge(consumer: NamedConsumer, isDone: (position: number) => boolean): Promise<number> {
+    for (const [position, entry] of this.#outstanding) {
+      if (entry.consumer !== consumer || !isDone(position)) continue;
+      this.#outstanding.delete(position);
+      consumer.taken--;
+    }
+    const [first] = this.#outstanding.keys();
+    const cursor = first === undefined ? this.#read : first - 1;
+    if (cursor > this.#record.cursor) {
+      this.#record = { ...this.#record, cursor };
+      await this.#store.put(this.#record);
+    }
+    this.#makeRoom();
+    this.dispatch();
+    return this.#record.cursor;
+  }
+
+  /** Hands out what waits, to one consumer after the other. */
+  dispatch(): void {
+    const ready = [...this.#consumers].filter((consumer) => consumer.room > 0);
+    if (ready.length === 0) return;
+    const given = new Map<NamedConsumer, Outstanding[]>();
+    for (const entry of this.#outstanding.values()) {
+      if (entry.consumer) continue;
+      const consumer = this.#turn(ready);
+      if (!consumer) break;
+      entry.consumer = consumer;
+      entry.deadline = Date.now() + consumer.redeliverMs;
+      entry.deliveries++;
+      consumer.taken++;
+      consumer.credit--;
+      const entries = given.get(consumer);
+      if (entries) entries.push(entry);
+      else given.set(consumer, [entry]);
+    }
+    for (const [consumer, entries] of given) {
+      consumer.send(
+        entries.map(({ event }) => event),
+        entries.map((entry) => this.#text(entry)),
+      );
+    }
+  }
+
+  #turn(ready: readonly NamedConsumer[]): NamedConsumer | undefined {
+    for (let tried = 0; tried < ready.length; tried++) {
+      const consumer = ready[this.#next++ % ready.length];
+      if (consumer && consumer.room > 0) return consumer;
+    }
+    return undefined;
+  }
+
+  /** The CloudEvent; one that is not told for the first time says so. */
+  #text({ event, deliveries }: Outstanding): string {
+    const text = this.#writer.write(event);
+    return deliveries > 1 ? `${text.slice(0, -1)},"deliveries":${deliveries}}` : text;
+  }
+
+  #follow(): void {
+    const { matches, logFilter } = this.#filter;
+    const first = this.#kernel.log.first();
+    if (this.#read + 1 < first) {
+      for (const consumer of this.#consumers) consumer.gap(this.#read + 1, first);
+      this.#read = first - 1;
+    }
+    const log = this.#kernel.log.subscribe(this.#read + 1, logFilter, { ready: () => this.#room() });
+    this.#subscription = log.subscribe({
+      next: (batch) => {
+        for (const event of batch) {
+          this.#read = event.position;
+          if (matches && !matches(event)) continue;
+          this.#outstanding.set(event.position, { event, consumer: undefined, deadline: 0, deliveries: 0 });
+        }
+        this.dispatch();
+      },
+      error: (error) => {
+        this.#subscription = undefined;
+        if (hasCode(error, 'LOG_TRIMMED')) this.#follow();
+        else this.end(closeReasonOf(error));
+      },
+      complete: () => this.end({ code: 1001, text: 'the kernel stops' }),
+    });
+  }
+
+  #room(): Promise<void> {
+    if (this.#outstanding.size < outstandingMax / 2) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#roomy = resolve;
+    });
+  }
+
+  #makeRoom(): void {
+    if (this.#outstanding.size >= outstandingMax / 2) return;
+    this.#roomy?.();
+    this.#roomy = undefined;
+  }
+
+  #expire(): void {
+    const now = Date.now();
+    let expired = false;
+    for (const entry of this.#outstanding.values()) {
+      if (!entry.consumer || entry.deadline > now) continue;
+      entry.consumer.taken--;
+      entry.consumer = undefined;
+      expired = true;
+    }
+    if (expired) this.dispatch();
+  }
+
+  #stop(): void {
+    this.#subscription?.unsubscribe();
+    this.#subscription = undefined;
+    this.#makeRoom();
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#outstanding.clear();
+    this.#read = this.#record.cursor;
+    this.#onIdle();
+  }
+}
