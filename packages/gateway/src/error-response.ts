@@ -1,4 +1,5 @@
 import { CloudosError, type ErrorBody, type ErrorCode, errorCode, messageOf } from '@cloudos/sdk';
+import { redactedData } from './access/redacted.ts';
 
 const statusByCode: Partial<Record<ErrorCode, number>> = {
   REQUEST_MALFORMED: 400,
@@ -68,8 +69,15 @@ export function httpStatusOf(code: string): number {
   return statusByCode[code as ErrorCode] ?? 500;
 }
 
-/** The wire form of whatever was thrown. Anything but an operational failure is a defect: INTERNAL. */
+/**
+ * The wire form of whatever was thrown, without tokens that came along in it. Anything but an operational failure is a
+ * defect: INTERNAL.
+ */
 export function errorBodyOf(thrown: unknown): ErrorBody {
+  return redactedData(bodyOf(thrown));
+}
+
+function bodyOf(thrown: unknown): ErrorBody {
   if (thrown instanceof CloudosError) return thrown.toJSON();
   const code = errorCode(thrown);
   if (code !== undefined) return new CloudosError(code, messageOf(thrown)).toJSON();

@@ -6,6 +6,7 @@ import { asCloudosError, CloudosError, type Logger, messageOf, silentLogger } fr
 import { createAdaptorServer } from '@hono/node-server';
 import { Access } from './access/access.ts';
 import { Origins } from './access/origins.ts';
+import { withoutTokens } from './access/redacted.ts';
 import { ensureToken, tokenFileOf } from './access/token-file.ts';
 import { TokenStore } from './access/token-store.ts';
 import { defaultBounds, type GatewayBounds } from './bounds.ts';
@@ -68,7 +69,7 @@ export interface Gateway {
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { kernel, stateDir } = options;
   const host = options.host ?? '127.0.0.1';
-  const logger = options.logger ?? silentLogger;
+  const logger = withoutTokens(options.logger ?? silentLogger);
   const bounds = { ...defaultBounds, ...options.bounds };
   const token = await ensureToken(stateDir);
   const limits = { ...defaultLimits, ...options.limits };

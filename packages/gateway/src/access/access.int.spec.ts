@@ -105,7 +105,7 @@ describe('the files of the gateway', () => {
   it('makes the token once, for its owner only, also when two start at once', async () => {
     const tokens = await Promise.all([ensureToken(stateDir), ensureToken(stateDir), ensureToken(stateDir)]);
     expect(new Set(tokens).size).toBe(1);
-    expect(tokens[0]).toMatch(/^[\w-]{43}$/);
+    expect(tokens[0]).toMatch(/^cloudos_[\w-]{43}$/);
     expect((await stat(tokenFileOf(stateDir))).mode & 0o777).toBe(0o600);
     await chmod(tokenFileOf(stateDir), 0o644);
     expect(await ensureToken(stateDir)).toBe(tokens[0]);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Principal } from './principal.ts';
 
 /** What every token begins with, so that scanners for secrets find one that got lost. */
-const tokenPrefix = 'cloudos_';
+export const tokenPrefix = 'cloudos_';
 const secretBytes = 32;
 
 const pattern = z.string().min(1).max(300);

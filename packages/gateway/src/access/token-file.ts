@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asCloudosError, CloudosError } from '@cloudos/sdk';
+import { tokenPrefix } from './stored-token.ts';
 
 const tokenBytes = 32;
 
@@ -21,7 +22,10 @@ export async function ensureToken(stateDir: string): Promise<string> {
     const found = await readToken(file);
     if (found !== undefined) return found;
     const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
-    await writeFile(draft, `${randomBytes(tokenBytes).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
+    await writeFile(draft, `${tokenPrefix}${randomBytes(tokenBytes).toString('base64url')}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+    });
     try {
       await link(draft, file);
     } catch (error) {

@@ -1,6 +1,7 @@
 import type { ControlError, ControlMethod, ControlResponse } from '@cloudos/client';
 import { CloudosError, describeIssues } from '@cloudos/sdk';
 import type { z } from 'zod';
+import { redacted } from '../access/redacted.ts';
 import { errorBodyOf } from '../error-response.ts';
 import { controlMethods, controlRequest } from './control-schemas.ts';
 
@@ -140,7 +141,8 @@ function success(id: string | number | null, result: unknown): string {
 function failure(id: string | number | null, code: number, message: string, data?: ControlError['data']): string {
   const body = data ?? new CloudosError('REQUEST_MALFORMED', message).toJSON();
   const response: ControlResponse = { jsonrpc: '2.0', id, error: { code, message, data: body } };
-  return JSON.stringify(response);
+  // What was given is named, but for a token in it.
+  return redacted(JSON.stringify(response));
 }
 
 function idOf(given: unknown): string | number | null {

@@ -38,6 +38,8 @@ export function offersDeflate(header: string | undefined): boolean {
   return header.split(',').some((offer) => {
     const [name, ...parameters] = offer.split(';').map((part) => part.trim().toLowerCase());
     if (name !== 'permessage-deflate') return false;
+    // A smaller window of the client can only be asked of one that offers it (RFC 7692, 7.1.2.2).
+    if (!parameters.some((parameter) => parameter.startsWith('client_max_window_bits'))) return false;
     return parameters.every((parameter) => {
       const [key, value] = parameter.split('=').map((part) => part.trim().replaceAll('"', ''));
       if (key === 'server_max_window_bits') return Number(value) >= deflateWindowBits;

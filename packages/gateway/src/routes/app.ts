@@ -21,7 +21,11 @@ export interface AppContext {
 /** The HTTP side of the gateway: the routes behind authentication, scopes and limits. */
 export function buildApp({ access, bounds, logger, routes }: AppContext): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>();
-  app.onError((error) => {
+  app.onError((error, c) => {
+    // A client that leaves within its body, wherever that is read.
+    if ((error as NodeJS.ErrnoException).code === 'ECONNRESET' && c.env.incoming.destroyed) {
+      return errorResponse(new CloudosError('REQUEST_MALFORMED', 'the connection ended before the body did'));
+    }
     if (errorBodyOf(error).code === 'INTERNAL') {
       logger.error('a request failed with a defect', { error: error.message, stack: error.stack ?? '' });
     }
