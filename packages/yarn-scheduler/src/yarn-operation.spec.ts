@@ -246,6 +246,17 @@ describe('live configuration', () => {
     run.verifyReplay();
   });
 
+  it('makes a queue for an owner with a quota that none stands for, and moves its applications there', () => {
+    const run = spec();
+    const x = { owner: 'team/x', workload: 'default/x' };
+    run.when(node('n1', 8), ...many('x', 3, x), { type: 'SetQuota', owner: 'team/x', limit: { cpuMillis: 4_000 } });
+    expect(run.state.tree.get('root.team.x')!.used[0]).toBe(3_000);
+    run.when(...many('x', 3, x, 4));
+    expect(placed(run)).toEqual(['x-4']);
+    expect(told(run)[0]?.reasons).toMatchObject([{ constraint: 'queue limit' }]);
+    run.verifyReplay();
+  });
+
   it('does not know of reservations under a name', () => {
     spec().when({ type: 'CancelMaintenance', node: 'n1' }).then(refused('COMMAND_UNSUPPORTED'));
   });

@@ -1,12 +1,12 @@
 import { Cluster, type ClusterOptions, type InstanceRecord } from '@cloudos/placement';
-import type { EventData, RecordedEvent, SharedEvent } from '@cloudos/sdk';
+import { type EventData, ownerDefault, type RecordedEvent, type SharedEvent } from '@cloudos/sdk';
 import { Application } from './application.ts';
 import type { YarnConfig } from './config.ts';
 import { type ConfiguredData, privateEvents, type ReservationData } from './events.ts';
 import { Partitions } from './partitions.ts';
 import type { Queue } from './queues/queue.ts';
 import { queueFor } from './queues/queue-placement.ts';
-import { QueueTree, type Quota } from './queues/queue-tree.ts';
+import { pathOf, QueueTree, type Quota } from './queues/queue-tree.ts';
 
 /** The user of whom nothing else is said. */
 export const userDefault = 'nobody';
@@ -205,10 +205,21 @@ export class YarnState {
       this.resettle();
     } else if ((data as EventData<'QuotaSet'>).priority === undefined) {
       // a quota for some priorities only, as Borg has them, does not bind a queue: queues have no bands
-      if (type === 'QuotaSet') this.quotas.set(data.owner, data as Quota);
+      if (type === 'QuotaSet') this.#setQuota(data as Quota);
       else this.quotas.delete(data.owner);
       this.#stale = true;
     }
+  }
+
+  /** An owner with a quota has a queue of its own, made where no queue stands for it; its applications move there. */
+  #setQuota(quota: Quota): void {
+    this.quotas.set(quota.owner, quota);
+    const path = pathOf(quota.owner);
+    if (this.tree.get(path) || !this.tree.make(path)) return;
+    for (const application of this.applications.values()) {
+      if ((application.owner ?? ownerDefault) === quota.owner) application.queue = undefined;
+    }
+    this.resettle();
   }
 
   /** Gives the application a queue, or the reason why none takes it. */

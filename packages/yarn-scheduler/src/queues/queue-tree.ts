@@ -107,8 +107,9 @@ export function pathOf(owner: string): string {
   return `root.${owner.replaceAll('.', '_').replaceAll('/', '.')}`;
 }
 
+/** A queue that nobody configured: a peer among weights, guaranteed nothing among shares, all of it for any user. */
 function implied(path: string, amongShares = false): QueueConfig {
-  return queueConfig.parse({ path, capacity: amongShares ? '0%' : '1w' });
+  return queueConfig.parse({ path, capacity: amongShares ? '0%' : '1w', userLimitFactor: -1 });
 }
 
 function siblingsAreShares(parent: Queue): boolean {
