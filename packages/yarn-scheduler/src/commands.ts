@@ -1,4 +1,10 @@
-import { decideNodeCommand, isNodeCommand, unsupportedCommand } from '@cloudos/placement';
+import {
+  decideMaintenanceCommand,
+  decideNodeCommand,
+  isMaintenanceCommand,
+  isNodeCommand,
+  unsupportedCommand,
+} from '@cloudos/placement';
 import {
   type Decision,
   describeIssues,
@@ -15,8 +21,9 @@ import { QueueTree } from './queues/queue-tree.ts';
 import type { YarnState } from './yarn-state.ts';
 
 /** Answers a command. What is so already is answered with no events. */
-export function decideYarnCommand(state: YarnState, command: ResourcesCommand): Decision | Refusal {
+export function decideYarnCommand(state: YarnState, command: ResourcesCommand, now: number): Decision | Refusal {
   if (isNodeCommand(command)) return decideNodeCommand(state.cluster, command);
+  if (isMaintenanceCommand(command)) return decideMaintenanceCommand(state.cluster, command, now);
   switch (command.type) {
     case 'SetQuota': {
       const { type: _, ...quota } = command;

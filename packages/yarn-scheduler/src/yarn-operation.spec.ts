@@ -258,7 +258,7 @@ describe('live configuration', () => {
   });
 
   it('does not know of reservations under a name', () => {
-    spec().when({ type: 'CancelMaintenance', node: 'n1' }).then(refused('COMMAND_UNSUPPORTED'));
+    spec().when({ type: 'Unreserve', reservation: 'r', reason: '' }).then(refused('COMMAND_UNSUPPORTED'));
   });
 });
 

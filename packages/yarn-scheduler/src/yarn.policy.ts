@@ -19,7 +19,7 @@ export function yarnPolicy(config: YarnConfig): Policy<YarnState, ResourcesComma
       return state;
     },
     react: (state, _events, now) => decideYarn(state, now),
-    decide: (state, command) => decideYarnCommand(state, command),
+    decide: (state, command, now) => decideYarnCommand(state, command, now),
     snapshot: yarnSnapshot,
   };
 }
