@@ -27,10 +27,13 @@ interface SavedYarn {
   readonly reservations: readonly (readonly [instance: string, slot: number])[];
 }
 
-/** The cluster as the shared bookkeeping saves it, and what queues add. Sums are made again from it. */
+/**
+ * The cluster as the shared bookkeeping saves it, and what queues add. Sums are made again from it. What is shared with
+ * the state (settings, quotas, reasons) is never changed in place.
+ */
 export const yarnSnapshot: PolicySnapshot<YarnState> = {
   version: 1,
-  save: (state) => structuredClone(save(state)),
+  save,
   load: (saved) => load(saved as SavedYarn),
 };
 
