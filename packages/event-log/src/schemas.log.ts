@@ -98,6 +98,7 @@ class SchemaLog implements LogProvider {
     const { type, id, time } = event;
     const data = this.#check(type, event.data);
     const meta = this.#stamped(event.meta, this.#upcasters.currentVersion(type));
+    if (id !== undefined && time !== undefined) return { type, data, id, time, meta };
     return { type, data, meta, ...(id !== undefined && { id }), ...(time !== undefined && { time }) };
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '@cloudos/sdk';
 
-/** Saving snapshots takes at most that share of the time: one in twenty. */
-const share = 20;
+/** Saving snapshots of one state takes at most that share of the time: one in fifty. Several states are saved. */
+const share = 50;
 
 /** Says when it is time for another snapshot: after enough events, and not so often that saving costs much. */
 export class SnapshotPace {
