@@ -27,9 +27,9 @@ describe('withSchemas', () => {
 
   it('fills in defaults and stamps the schema version', async () => {
     const log = withSchemas(new MemoryEventLog());
-    await log.append('resources', [{ type: 'QuotaSet', data: { owner: 'o', limit: { cpuMillis: 5 } } }], 'any');
+    await log.append('resources', [{ type: 'SubnetLeased', data: { node: 'n', subnet: '10.0.0.0/24' } }], 'any');
     const event = await first(log);
-    expect(event.data).toEqual({ owner: 'o', limit: { cpuMillis: 5, memoryBytes: 0, diskBytes: 0, pids: 0 } });
+    expect(event.data).toEqual({ node: 'n', subnet: '10.0.0.0/24', backend: {} });
     expect(event.meta.schema).toBe(1);
   });
 

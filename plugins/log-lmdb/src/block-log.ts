@@ -14,7 +14,7 @@ import { BlockCodec, type BlockHeader } from './block.codec.ts';
 import { checkedValue } from './checked-row.ts';
 import { decodeHeads, type Heads, noHeads } from './heads.ts';
 import type { JournalRecord } from './journal-record.ts';
-import { blockKey, blocksEnd, metaKeys } from './keys.ts';
+import { blockKey, metaKeys } from './keys.ts';
 import { PendingBlocks } from './pending-blocks.ts';
 import { Postings } from './postings.ts';
 import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
@@ -204,13 +204,15 @@ export class BlockLog {
     return found;
   }
 
-  /** Decodes every block without checking it or making events of it; returns how many events there are. */
-  scanRaw(): number {
+  /** Decodes the blocks that begin in a range, without checking them or making events of them; counts the events. */
+  scanRaw(from: number, to: number): number {
     let events = 0;
-    for (const { value } of this.rows.getRange({ start: blockKey(this.first), end: blocksEnd })) {
+    for (const { value } of this.rows.getRange({ start: blockKey(from), end: blockKey(to + 1) })) {
       events += this.codec.decodeRaw(value);
     }
-    for (const first of this.pending.firsts()) events += this.codec.decodeRaw(this.pending.at(first)!);
+    for (const first of this.pending.firsts()) {
+      if (first >= from && first <= to) events += this.codec.decodeRaw(this.pending.at(first)!);
+    }
     return events;
   }
 

@@ -161,11 +161,12 @@ export class LmdbEventLog implements LogProvider {
   }
 
   /**
-   * Reads every block in order and decodes its columns, no more: no check, no events made of it. The bound of a replay.
+   * Reads the blocks that begin in a range of positions and decodes their columns, no more: no check, no events made of
+   * them. The bound of a replay.
    * @returns how many events the blocks hold
    */
-  scanRaw(): number {
-    return this.#log.scanRaw();
+  scanRaw(from: number = this.#log.first, to: number = this.#log.head): number {
+    return this.#log.scanRaw(from, to);
   }
 
   /** Commits what was appended, completes the subscriptions, writes the index and lets another process have the log. */
