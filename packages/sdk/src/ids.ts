@@ -25,19 +25,20 @@ const digits = Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 const high = Uint8Array.from({ length: 256 }, (_, byte) => digits[byte >> 4] as number);
 const low = Uint8Array.from({ length: 256 }, (_, byte) => digits[byte & 15] as number);
 const dash = 45;
+/** The characters of the id that is being made. */
+const codes = new Array<number>(36).fill(dash);
 
 /**
  * The text of a UUID, made in one call: every event gets an id, and a text put together of parts costs four times as
  * much to make and again when it is first compared.
  */
 function textOf(bytes: Readonly<Uint8Array>): string {
-  const codes = new Array<number>(36);
   let at = 0;
   for (let index = 0; index < 16; index++) {
-    if (index === 4 || index === 6 || index === 8 || index === 10) codes[at++] = dash;
+    if (index === 4 || index === 6 || index === 8 || index === 10) at++;
     const byte = bytes[index] as number;
     codes[at++] = high[byte] as number;
     codes[at++] = low[byte] as number;
   }
-  return String.fromCharCode(...codes);
+  return String.fromCharCode.apply(null, codes);
 }
