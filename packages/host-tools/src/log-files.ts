@@ -1,5 +1,5 @@
 import { watch } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogRequest, OutputChunk } from '@cloudos/sdk';
 
@@ -20,6 +20,7 @@ export async function logSizes(directory: string): Promise<{ stdout: number; std
 /**
  * Reads what a guest has written: the rotated file, then the current one, of each stream. `<stream>`, `<stream>.1` and,
  * when its logger has ended, `<stream>.end` (see {@link loggerFunction}).
+ * `since` needs the times that {@link timedLogger} keeps.
  * @param hasEnded asked while following; the reading ends when it says so and nothing more is coming
  */
 export async function* readLogFiles(
@@ -30,7 +31,7 @@ export async function* readLogFiles(
   const cursors = streams.map((stream) => new LogCursor(directory, stream));
   const wakener = new Wakener(directory, request.signal);
   try {
-    for (const cursor of cursors) await cursor.begin(request.tailLines);
+    for (const cursor of cursors) await cursor.begin(request);
     for (let endedAt: number | undefined; ; ) {
       if (request.signal?.aborted) return;
       const ended = await hasEnded();
@@ -77,22 +78,31 @@ class LogCursor {
     this.#path = join(directory, stream);
   }
 
-  async begin(tailLines: number | undefined): Promise<void> {
+  async begin({ tailLines, since }: LogRequest): Promise<void> {
     const older = await open(`${this.#path}.1`, 'r').catch(() => undefined);
     const current = await open(this.#path, 'r').catch(() => undefined);
-    if (tailLines === undefined) {
-      await this.#use(older ?? current, 0);
-      if (older) await current?.close();
-      return;
+    const start = later(
+      tailLines === undefined
+        ? { file: older ? 'older' : 'current', offset: 0 }
+        : await startOfTail(older, current, tailLines),
+      since === undefined ? undefined : await this.#startOf(since, current),
+    );
+    const unused = start.file === 'older' ? current : older;
+    await unused?.close();
+    await this.#use(start.file === 'older' ? older : current, start.offset);
+  }
+
+  /** Where what was written at or after that time begins, by the records of {@link timedLogger}. */
+  async #startOf(since: number, current: FileHandle | undefined): Promise<Start> {
+    for (const [file, suffix] of [['older', '.1'] as const, ['current', ''] as const]) {
+      const times = await readFile(`${this.#path}.times${suffix}`).catch(() => Buffer.alloc(0));
+      for (let at = 0; at + 16 <= times.length; at += 16) {
+        if (times.readBigUInt64BE(at) >= BigInt(Math.max(0, Math.ceil(since)))) {
+          return { file, offset: Number(times.readBigUInt64BE(at + 8)) };
+        }
+      }
     }
-    const inCurrent = current ? await offsetOfTail(current, tailLines) : { offset: 0, missing: tailLines };
-    if (older && inCurrent.missing > 0) {
-      await current?.close();
-      await this.#use(older, (await offsetOfTail(older, inCurrent.missing)).offset);
-    } else {
-      await older?.close();
-      await this.#use(current, inCurrent.offset);
-    }
+    return { file: 'current', offset: (await current?.stat())?.size ?? 0 };
   }
 
   /** What comes next, or undefined when there is no more for now. */
@@ -126,6 +136,28 @@ class LogCursor {
     this.#offset = offset;
     this.#inode = file ? (await file.stat()).ino : 0;
   }
+}
+
+/** Where reading begins: in the file that was rotated away, or in the one that is written. */
+interface Start {
+  readonly file: 'older' | 'current';
+  readonly offset: number;
+}
+
+function later(one: Start, other: Start | undefined): Start {
+  if (!other) return one;
+  if (one.file !== other.file) return one.file === 'current' ? one : other;
+  return one.offset > other.offset ? one : other;
+}
+
+async function startOfTail(
+  older: FileHandle | undefined,
+  current: FileHandle | undefined,
+  lines: number,
+): Promise<Start> {
+  const inCurrent = current ? await offsetOfTail(current, lines) : { offset: 0, missing: lines };
+  if (!older || inCurrent.missing <= 0) return { file: 'current', offset: inCurrent.offset };
+  return { file: 'older', offset: (await offsetOfTail(older, inCurrent.missing)).offset };
 }
 
 /** Where the last lines begin, and how many of them the file does not have. */

@@ -1,4 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { guestConformance } from '@cloudos/conformance';
+import { afterAll } from 'vitest';
 import guestZones from './index.ts';
+import { zoneTraces } from './zone-traces.fixture.ts';
 
-guestConformance(guestZones, { image: 'host:' });
+const hostPath = mkdtempSync(join(tmpdir(), 'cloudos-given-'));
+afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
+
+guestConformance(guestZones, { image: 'host:', config: { hostPaths: [hostPath] }, hostPath, traces: zoneTraces });

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +21,8 @@ export interface HostAbilities {
   readonly rootless: boolean;
   readonly overlay: boolean;
   readonly bridge: boolean;
+  /** Disks of limited size, by loop devices. */
+  readonly disks: boolean;
   readonly tty: boolean;
   readonly envOptions: readonly string[];
   readonly groups: ControlGroupLayout;
@@ -71,6 +74,7 @@ export async function probeHost(dataDir: string, network: ZoneConfigNetwork): Pr
     rootless: !root,
     overlay: tried.has('overlay'),
     bridge: root && network.mode !== 'ports' && findTool('ip') !== undefined,
+    disks: root && tried.has('overlay') && findTool('mkfs.ext4') !== undefined && existsSync('/dev/loop-control'),
     tty: findTool('script') !== undefined && findTool('stty') !== undefined,
     envOptions: tried.has('signals') ? ['--default-signal=INT,QUIT'] : [],
     groups,
@@ -93,6 +97,21 @@ function describe(abilities: HostAbilities): GuestFingerprint & { available: tru
       remedy: 'use a data directory on ext4 or xfs, and Linux 5.11 or later without root',
     });
   }
+  if (!abilities.disks) {
+    warnings.push({
+      reason: 'a disk limit does not hold here: there are no loop devices, no mkfs.ext4, or no rights to use them',
+      remedy: rootless ? 'run as root' : 'apt-get install e2fsprogs',
+    });
+  }
+  if (process.arch !== 'x64') {
+    warnings.push({
+      reason: `system calls of zones are not filtered on ${process.arch}; they have no capabilities here either`,
+      remedy: 'use another runtime where a filter is needed',
+    });
+  }
+  if (!findTool('perl')) {
+    warnings.push({ reason: 'logs of zones have no times', remedy: 'apt-get install perl-base' });
+  }
   if (!bridge) {
     warnings.push({
       reason: 'zones have no address of their own: their TCP ports are forwarded on 127.0.0.1, and they reach nobody',
@@ -109,7 +128,10 @@ function describe(abilities: HostAbilities): GuestFingerprint & { available: tru
       memoryLimit: holds('memory'),
       cpuLimit: holds('cpu'),
       pidsLimit: holds('pids') || abilities.processMaxByRlimit,
-      diskLimit: false,
+      diskLimit: abilities.disks,
+      logsSince: findTool('perl') !== undefined,
+      unprivileged: process.arch === 'x64',
+      brands: abilities.overlay ? 'sparse, whole-root, lx' : 'sparse, lx',
       pause: groups.v2 !== undefined || groups.v1.freezer !== undefined,
       tty: abilities.tty,
       network: bridge ? 'bridge' : 'ports',

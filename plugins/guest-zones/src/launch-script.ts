@@ -1,5 +1,6 @@
 import { awaitProgram, logBlocks, loggerFunction, passSignalsOn, shellWord } from '@cloudos/host-tools';
 import { oldRoot } from './userland.ts';
+import type { ZoneRoot } from './zone-root.ts';
 
 /** What one run of a zone is made with. */
 export interface LaunchPlan {
@@ -26,6 +27,9 @@ export interface LaunchPlan {
   readonly logMaxBytes: number;
   /** Bytes in the current log files. */
   readonly logSizes: { readonly stdout: number; readonly stderr: number };
+  /** Words that run the logger of both streams, given the most bytes of a file. Absent: dd(1) for each, without times. */
+  readonly logger?: readonly string[];
+  readonly root: Pick<ZoneRoot, 'tool' | 'seccomp'>;
   readonly user: number;
   /** A limit of processes by resource limit, where there is no control group for it. */
   readonly processMax?: number;
@@ -50,15 +54,15 @@ export interface LaunchPlan {
  */
 export function launchScript(plan: LaunchPlan): string {
   const words = (list: readonly string[]) => list.map(shellWord).join(' ');
-  const blocks = (size: number) => logBlocks(plan.logMaxBytes, size);
   const outer = plan.rootless ? 'unshare --user --map-root-user --pid' : 'unshare --pid';
   const drop = dropPrivileges(plan);
+  const begin = [...plan.root.tool('env'), '-i', ...plan.envOptions];
   const environment = plan.env.map(([name, value]) => shellWord(`${name}=${value}`)).join(' ');
   return `#!/bin/sh
 umask 022
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
-${loggerFunction(plan.logMaxBytes)}
+${plan.logger ? '' : loggerFunction(plan.logMaxBytes)}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }
@@ -68,8 +72,7 @@ launch() {
   ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
   mkfifo -m 666 out err go up || exit 1
   exec 9<>out; exec 3<out; exec 4>out; exec 9<>err; exec 5<err; exec 6>err; exec 9>&-
-  ( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(plan.logSizes.stdout)} ) &
-  ( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(plan.logSizes.stderr)} ) &
+${loggers(plan)}
   exec 3<&- 5<&-
   exec 9<>go; exec 3<go; exec 5>go; exec 9<>up; exec 7<up; exec 8>up; exec 9>&-
   ( exec 5>&- 7<&-; exec ${outer} sh "$0" shim ) &
@@ -120,21 +123,38 @@ zone() {
   echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 ${loopback(plan)}${copied(plan)}  mount --all --fstab ./fstab || { echo "fail HOST_COMMAND_FAILED mount failed" >&8; exit 96; }
 ${plan.copyToTmpfs && plan.readOnlyCopy ? '  mount -o remount,ro root\n' : ''}  read -r word <&3 || exit 98
-  cd root && pivot_root . ${oldRoot} && cd / && umount -l /${oldRoot} || { echo "fail HOST_COMMAND_FAILED pivot_root failed" >&8; exit 96; }
-${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} /bin/sh -c ${shellWord(initScript)} init ${shellWord(plan.path)} ${shellWord(plan.workingDir)} env -i ${words(plan.envOptions)} ${environment} ${words(plan.command)} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
+  cd root && pivot_root . ${oldRoot} && cd / && ${words(plan.root.tool('umount'))} -n -i -c -l /${oldRoot} || { echo "fail HOST_COMMAND_FAILED pivot_root failed" >&8; exit 96; }
+${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} ${words(plan.root.tool('sh'))} -c ${shellWord(initScript)} init ${shellWord(plan.path)} ${shellWord(plan.workingDir)} ${begin.length} ${words(begin)} ${environment} ${words(plan.command)} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
 }
 "$1"
 `;
 }
 
-/** The prefix of a command that leaves it without capabilities and without a way to get any. */
-export function dropPrivileges(plan: Pick<LaunchPlan, 'rootless' | 'user' | 'processMax'>, extra = ''): string {
-  const limits = plan.processMax ? `prlimit --nproc=${plan.processMax + 2}:${plan.processMax + 2} ` : '';
+/** The prefix of a command that leaves it without capabilities, without a way to get any, and with fewer system calls. */
+export function dropPrivileges(
+  plan: Pick<LaunchPlan, 'rootless' | 'user' | 'processMax' | 'root'>,
+  extra: readonly string[] = [],
+): string {
+  const { tool, seccomp } = plan.root;
+  const most = plan.processMax ? plan.processMax + 2 : undefined;
+  const limits = most === undefined ? [] : [...tool('prlimit'), `--nproc=${most}:${most}`];
   const inner =
-    plan.rootless && plan.user !== 0 ? `unshare --user --map-user=${plan.user} --map-group=${plan.user} ` : '';
-  if (inner) return `${limits}${inner}setpriv --no-new-privs${extra}`;
-  const identity = plan.rootless ? '' : ` --reuid ${plan.user} --regid ${plan.user} --clear-groups`;
-  return `${limits}setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs${identity}${extra}`;
+    plan.rootless && plan.user !== 0
+      ? [...tool('unshare'), '--user', `--map-user=${plan.user}`, `--map-group=${plan.user}`]
+      : [];
+  const identity = plan.rootless ? [] : ['--reuid', String(plan.user), '--regid', String(plan.user), '--clear-groups'];
+  const none = inner.length > 0 ? [] : ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all'];
+  const privileges = [...tool('setpriv'), ...none, '--no-new-privs', ...(inner.length > 0 ? [] : identity), ...extra];
+  return [...limits, ...inner, ...privileges, ...seccomp].map(shellWord).join(' ');
+}
+
+function loggers({ logger, logMaxBytes, logSizes }: LaunchPlan): string {
+  if (logger) {
+    return `  ( exec 4>&- 6>&-; exec ${[...logger, String(logMaxBytes)].map(shellWord).join(' ')} </dev/null >/dev/null 2>&1 ) &`;
+  }
+  const blocks = (size: number) => logBlocks(logMaxBytes, size);
+  return `  ( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(logSizes.stdout)} ) &
+  ( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(logSizes.stderr)} ) &`;
 }
 
 function network({ link }: LaunchPlan): string {
@@ -161,14 +181,14 @@ function copied({ copyToTmpfs }: LaunchPlan): string {
 
 /**
  * The zone's first process: reaps, passes signals on, and ends as the program does. Arguments: search path, working
- * directory, then the command line with `env -i NAME=value…` in front. A signal is never lost: that the program runs is
+ * directory, how many words come before the environment, then the command line with `env -i NAME=value…` in front. A signal is never lost: that the program runs is
  * said by its own process, after that has given up the handlers which it inherits.
  */
 const initScript = `
-search=$1; dir=$2; shift 2
+search=$1; dir=$2; before=$3; shift 3
 cd "$dir" 2>/dev/null || { echo "fail GUEST_SPEC_INVALID the working directory $dir cannot be entered" >&8; exit 126; }
 find_program() {
-  shift 2
+  shift "$before"
   while [ $# -gt 0 ]; do case $1 in -*|*=*) shift ;; *) break ;; esac; done
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ]; return ;;

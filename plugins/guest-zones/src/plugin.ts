@@ -1,9 +1,11 @@
 import { ControlGroups } from '@cloudos/host-tools';
+import { ImageStore } from '@cloudos/images';
 import { NodeNetwork, parseSubnet } from '@cloudos/node-network';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
 import { type HostAbilities, probeHost } from './host-probe.ts';
+import { prepareToolbox } from './toolbox.ts';
 import { prepareUserland } from './userland.ts';
 import type { ZoneEnvironment } from './zone-launcher.ts';
 import { runtimeName } from './zone-name.ts';
@@ -43,6 +45,8 @@ export const zonesConfig = z.strictObject({
         .default(10 * 1024 * 1024),
     })
     .prefault({}),
+  /** Directories of the node below which guests may mount paths, read-only or not. Default: none. */
+  hostPaths: z.array(z.string().regex(/^\//, 'an absolute path')).max(100).default([]),
   /** How long the start of a zone may take. */
   startTimeoutMs: z.int().min(100).max(600_000).default(10_000),
   /** How often all zones are looked at, besides the ends that are announced. */
@@ -75,6 +79,11 @@ export const guestZones = definePlugin({
     pidsLimit: true,
     readOnlyRoot: true,
     secrets: true,
+    mounts: true,
+    diskLimit: true,
+    logsSince: true,
+    unprivileged: true,
+    imageDigest: true,
     guestNetwork: true,
   },
   config: zonesConfig,
@@ -150,9 +159,17 @@ async function makeEnvironment(
     ? new NodeNetwork({ stateDir, node: node?.id ?? 'local', bridge, subnet })
     : undefined;
   await network?.sweep(runtimeName, new Set(await store.zones()));
+  const images = ImageStore.of(stateDir);
+  const holderPrefix = `${runtimeName} ${node?.id ?? 'local'}/`;
+  const there = (await store.zones()).map((zone) => `${holderPrefix}${store.state(zone)?.spec.instance}`);
+  await images.sweepHolds(holderPrefix, new Set(there));
   return {
     dataDir,
     stateDir,
+    toolbox: await prepareToolbox(dataDir),
+    images,
+    hostPaths: config.hostPaths,
+    holderPrefix,
     store,
     abilities,
     groups: new ControlGroups(abilities.groups),

@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { chmod, copyFile, cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { digest, hostName } from '@cloudos/host-tools';
+import { toolboxTarget } from './toolbox.ts';
 
 /** One line of the zone's fstab: mounted in order by one `mount --all`. */
 export interface ZoneMount {
@@ -16,8 +17,16 @@ export interface ZoneMount {
 export interface Userland {
   /** Directory of the skeleton. */
   readonly base: string;
-  readonly mounts: readonly ZoneMount[];
+  /** Directory of the skeleton that lies over the image of another Linux: mount points that no symbolic link of it leads away. */
+  readonly overImage: string;
+  /** The host's programs, read-only. */
+  readonly programs: readonly ZoneMount[];
+  /** The host's programs, each under a layer of the zone's own: `<name>` stands for a directory of it. */
+  readonly ownPrograms: readonly { readonly name: string; readonly lower: string; readonly target: string }[];
+  /** Devices, terminals, processes. */
+  readonly kernel: readonly ZoneMount[];
   readonly path: string;
+  bind(source: string, target: string, options: string): ZoneMount;
 }
 
 /** Where the running Node.js is found in a zone when it is not below /usr. */
@@ -45,7 +54,7 @@ const maskedProc = ['kcore', 'keys', 'latency_stats', 'timer_list', 'sched_debug
 const emptyProc = ['acpi', 'scsi'];
 
 /** Bumped when the skeleton is made differently. */
-const skeletonVersion = 1;
+const skeletonVersion = 2;
 
 export interface UserlandOptions {
   readonly dataDir: string;
@@ -58,28 +67,36 @@ export interface UserlandOptions {
 /** Makes the skeleton, unless it is there, and says what is mounted over it. */
 export async function prepareUserland(options: UserlandOptions): Promise<Userland> {
   const execPath = options.execPath ?? process.execPath;
-  const base = join(options.dataDir, `base-${fingerprintOfHost(execPath)}`);
+  const fingerprint = fingerprintOfHost(execPath);
+  const base = join(options.dataDir, `base-${fingerprint}`);
+  const overImage = join(options.dataDir, `base-lx-${fingerprint}`);
   if (!existsSync(base)) await makeSkeleton(base);
+  if (!existsSync(overImage)) await makeImageSkeleton(overImage);
   const flags = new MountFlags(options.mountInfo, options.root);
   const own = execPath.startsWith('/usr/') ? undefined : nodeTree(execPath);
-  const mounts: ZoneMount[] = [
-    ...['/usr', ...programDirectories]
-      .filter((path) => existsSync(path) && lstatSync(path).isDirectory())
-      .flatMap((path) => flags.readOnlyTree(path, path)),
-    ...(own ? flags.readOnlyTree(own.source, own.target) : []),
-    ...devices
-      .filter((name) => existsSync(`/dev/${name}`))
-      .map((name) => flags.bind(`/dev/${name}`, `/dev/${name}`, options.root ? 'bind,ro' : 'bind')),
-    {
-      source: 'devpts',
-      target: '/dev/pts',
-      type: 'devpts',
-      options: 'newinstance,ptmxmode=0666,mode=0620,nosuid,noexec',
-    },
-    { source: 'tmpfs', target: '/dev/shm', type: 'tmpfs', options: 'nosuid,nodev,mode=1777,size=64m' },
-    { source: 'proc', target: '/proc', type: 'proc', options: 'nosuid,nodev,noexec' },
-  ];
-  return { base, mounts, path: own ? `${nodeTarget}/bin:${systemPath}` : systemPath };
+  const trees = ['/usr', ...programDirectories].filter((path) => existsSync(path) && lstatSync(path).isDirectory());
+  const node = own ? flags.readOnlyTree(own.source, own.target) : [];
+  return {
+    base,
+    overImage,
+    programs: [...trees.flatMap((path) => flags.readOnlyTree(path, path)), ...node],
+    ownPrograms: trees.map((path) => ({ name: `own${path.replaceAll('/', '-')}`, lower: path, target: path })),
+    kernel: [
+      ...devices
+        .filter((name) => existsSync(`/dev/${name}`))
+        .map((name) => flags.bind(`/dev/${name}`, `/dev/${name}`, options.root ? 'bind,ro' : 'bind')),
+      {
+        source: 'devpts',
+        target: '/dev/pts',
+        type: 'devpts',
+        options: 'newinstance,ptmxmode=0666,mode=0620,nosuid,noexec',
+      },
+      { source: 'tmpfs', target: '/dev/shm', type: 'tmpfs', options: 'nosuid,nodev,mode=1777,size=64m' },
+      { source: 'proc', target: '/proc', type: 'proc', options: 'nosuid,nodev,noexec' },
+    ],
+    path: own ? `${nodeTarget}/bin:${systemPath}` : systemPath,
+    bind: (source, target, mountOptions) => flags.bind(source, target, mountOptions),
+  };
 }
 
 /**
@@ -97,6 +114,7 @@ export function protectiveMounts(base: string, root: boolean): ZoneMount[] {
   const proc = (names: readonly string[]) => names.filter((name) => existsSync(`/proc/${name}`));
   return [
     bindInside('/etc', 'bind'),
+    bindInside(`/${toolboxTarget}`, 'bind,ro,nosuid,nodev'),
     ...loader.map((name) => bindInside(`/etc/${name}`, 'bind,ro,nosuid,nodev')),
     ...(root
       ? [
@@ -113,13 +131,13 @@ export function protectiveMounts(base: string, root: boolean): ZoneMount[] {
   ];
 }
 
-/** Files of a zone's own that lie over the skeleton. */
-export async function writeOwnFiles(upper: string, instance: string, address: string | undefined): Promise<void> {
+/** Files of a zone's own that lie over its userland. */
+export async function writeOwnFiles(own: string, instance: string, address: string | undefined): Promise<void> {
   const name = hostName(instance);
-  await mkdir(join(upper, 'etc'), { recursive: true });
+  await mkdir(join(own, 'etc'), { recursive: true });
   const hosts = `127.0.0.1 localhost\n::1 localhost\n${address ?? '127.0.1.1'} ${name}\n`;
-  await writeFile(join(upper, 'etc/hosts'), hosts);
-  await writeFile(join(upper, 'etc/hostname'), `${name}\n`);
+  await writeFile(join(own, 'etc/hosts'), hosts);
+  await writeFile(join(own, 'etc/hostname'), `${name}\n`);
 }
 
 /** fstab(5): blanks as octal. A source that begins with @ is a path in the zone's own root. */
@@ -159,7 +177,21 @@ function fingerprintOfHost(execPath: string): string {
 async function makeSkeleton(base: string): Promise<void> {
   const half = `${base}.${process.pid}`;
   await rm(half, { recursive: true, force: true });
-  const plain = ['usr', 'proc', 'sys', 'etc', 'home', 'root', 'run', 'mnt', 'media', 'opt', 'srv', oldRoot];
+  const plain = [
+    'usr',
+    'proc',
+    'sys',
+    'etc',
+    'home',
+    'root',
+    'run',
+    'mnt',
+    'media',
+    'opt',
+    'srv',
+    oldRoot,
+    toolboxTarget,
+  ];
   const deeper = [
     'dev/pts',
     'dev/shm',
@@ -180,11 +212,26 @@ async function makeSkeleton(base: string): Promise<void> {
   }
   await mkdir(join(half, nodeTarget, 'bin'), { recursive: true });
   await writeFile(join(half, nodeTarget, 'bin/node'), '');
-  for (const name of devices) await writeFile(join(half, 'dev', name), '');
-  const links = { ptmx: 'pts/ptmx', fd: '/proc/self/fd', stdin: 'fd/0', stdout: 'fd/1', stderr: 'fd/2' };
-  for (const [name, target] of Object.entries(links)) await symlink(target, join(half, 'dev', name));
+  await makeDevices(half);
   await symlink('/run', join(half, 'var/run'));
   await writeEtc(join(half, 'etc'));
+  await rename(half, base).catch(async () => rm(half, { recursive: true, force: true }));
+}
+
+async function makeDevices(root: string): Promise<void> {
+  for (const name of devices) await writeFile(join(root, 'dev', name), '');
+  const links = { ptmx: 'pts/ptmx', fd: '/proc/self/fd', stdin: 'fd/0', stdout: 'fd/1', stderr: 'fd/2' };
+  for (const [name, target] of Object.entries(links)) await symlink(target, join(root, 'dev', name));
+}
+
+async function makeImageSkeleton(base: string): Promise<void> {
+  const half = `${base}.${process.pid}`;
+  await rm(half, { recursive: true, force: true });
+  for (const name of ['proc', 'sys', 'etc', 'dev/pts', 'dev/shm', oldRoot, toolboxTarget]) {
+    await mkdir(join(half, name), { recursive: true, mode: 0o755 });
+  }
+  await makeDevices(half);
+  for (const name of ['ld.so.preload', 'resolv.conf']) await writeFile(join(half, 'etc', name), '');
   await rename(half, base).catch(async () => rm(half, { recursive: true, force: true }));
 }
 
@@ -251,9 +298,10 @@ class MountFlags {
   }
 }
 
-/** Removes every skeleton. No zone may run on one. */
+/** Removes every skeleton and toolbox. No zone may run on one. */
 export async function removeSkeletons(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir).catch(() => [])) {
-    if (name.startsWith('base-')) await rm(join(dataDir, name), { recursive: true, force: true });
+    if (name.startsWith('base-') || name.startsWith('toolbox-'))
+      await rm(join(dataDir, name), { recursive: true, force: true });
   }
 }

@@ -1,16 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { closedStdio, findTool, shellWord, toolEnvironment } from '@cloudos/host-tools';
+import { closedStdio, findTool, shellWord, toolEnvironment, toolPath } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
 import { dropPrivileges } from './launch-script.ts';
+import type { ZoneRoot } from './zone-root.ts';
 
 export interface ExecTarget {
   readonly pid: number;
   readonly rootless: boolean;
-  readonly user: number;
+  readonly root: ZoneRoot;
   readonly controlGroups: readonly string[];
-  readonly workingDir: string;
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -20,8 +20,9 @@ const outputChunksMax = 4096;
 const ttyMark = '\u0001cloudos-tty ';
 
 /**
- * Runs a command in all namespaces and control groups of the zone, with the zone's own lack of privileges.
- * A terminal is one of the zone's own /dev/pts, held open by `script` (bsdutils) inside of the zone.
+ * Runs a command in all namespaces and control groups of the zone, with the zone's own lack of privileges. A terminal is
+ * one of the zone's own /dev/pts, held open by `script` (bsdutils) inside of the zone; where the zone has another userland
+ * it is one of the host's, which the zone cannot look up by name.
  */
 export async function execInZone(target: ExecTarget, request: ExecRequest): Promise<ExecSession> {
   if (request.tty && !findTool('script')) {
@@ -29,7 +30,7 @@ export async function execInZone(target: ExecTarget, request: ExecRequest): Prom
       remedy: 'apt-get install bsdutils',
     });
   }
-  const child = enter(target, insideCommand(target, request), request.tty !== undefined);
+  const child = start(target, commandLine(target, request), request.tty !== undefined);
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', (error) =>
@@ -39,31 +40,37 @@ export async function execInZone(target: ExecTarget, request: ExecRequest): Prom
   return new ZoneSession(target, child, request.tty !== undefined);
 }
 
-/** Joins the groups, then the namespaces, then drops privileges; the guest's environment comes last. */
-function enter(target: ExecTarget, inside: readonly string[], tty: boolean): ChildProcess {
+/** Runs a line of sh in the control groups of the zone, in a session of its own: no signal to its group reaches the host. */
+function start(target: ExecTarget, line: string, tty: boolean): ChildProcess {
   const join = target.controlGroups.map((group) => `echo 0 >${shellWord(`${group}/cgroup.procs`)} || exit 125`);
-  const user = target.rootless ? ' -U --preserve-credentials' : '';
-  const drop = dropPrivileges(target, ' --pdeathsig KILL');
-  const script = [...join, `exec nsenter -t ${target.pid} -m -u -i -n -p -C${user} ${drop} "$@"`].join('\n');
-  return spawn('/bin/sh', ['-c', script, 'sh', ...inside], {
+  return spawn('/bin/sh', ['-c', [...join, line].join('\n')], {
     env: { ...toolEnvironment },
     cwd: '/',
-    // A session of its own: a signal to the group of the command reaches nothing else of the host.
     detached: true,
     stdio: closedStdio(['pipe', 'pipe', tty ? 'ignore' : 'pipe']),
   });
 }
 
-function insideCommand(target: ExecTarget, request: ExecRequest): string[] {
+/** Joins the namespaces, then drops privileges. The environment of the guest comes last. */
+function enter(target: ExecTarget, inside: readonly string[]): string {
+  const user = target.rootless ? ' -U --preserve-credentials' : '';
+  const drop = dropPrivileges({ ...target, user: target.root.user }, ['--pdeathsig', 'KILL']);
+  return `exec nsenter -t ${target.pid} -m -u -i -n -p -C${user} ${drop} ${inside.map(shellWord).join(' ')}`;
+}
+
+function commandLine(target: ExecTarget, request: ExecRequest): string {
+  const { tool, terminalOfHost, workingDir } = target.root;
   const env = { ...target.env, ...request.env, ...(request.tty ? { TERM: request.env?.TERM ?? 'xterm' } : {}) };
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const directory = request.workingDir ?? target.workingDir;
-  const start = ['env', '-i', ...variables, '/bin/sh', '-c'];
-  if (!request.tty) return [...start, 'cd "$0" && exec "$@"', directory, ...request.command];
+  const shell = [...tool('env'), '-i', ...variables, ...tool('sh'), '-c'];
+  const directory = request.workingDir ?? workingDir;
+  const plain = [...shell, 'cd "$0" && exec "$@"', directory, ...request.command];
+  if (!request.tty) return enter(target, plain);
   const { columns, rows } = request.tty;
-  const command = request.command.map(shellWord).join(' ');
-  const inner = `printf '${ttyMark.replace('\u0001', '\\001')}%s\\n' "$(tty)"; stty rows ${rows} cols ${columns}; exec ${command}`;
-  return [...start, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner];
+  const prepare = `printf '${ttyMark.replace('\u0001', '\\001')}%s\\n' "$(tty)"; stty rows ${rows} cols ${columns}; `;
+  if (terminalOfHost) return `exec script -qefc ${shellWord(prepare + enter(target, plain))} /dev/null`;
+  const inner = `${prepare}exec ${request.command.map(shellWord).join(' ')}`;
+  return enter(target, [...shell, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner]);
 }
 
 class ZoneSession implements ExecSession {
@@ -129,8 +136,13 @@ class ZoneSession implements ExecSession {
 
   #applySize(): void {
     if (!this.#size || !this.#tty?.startsWith('/dev/pts/')) return;
-    const { columns, rows } = this.#size;
-    const change = enter(this.#target, ['stty', '-F', this.#tty, 'rows', String(rows), 'cols', String(columns)], false);
+    const size = ['rows', String(this.#size.rows), 'cols', String(this.#size.columns)];
+    const { tool, terminalOfHost } = this.#target.root;
+    const inside = [...tool('env'), '-i', `PATH=${toolPath}`, 'stty', '-F', this.#tty, ...size];
+    const line = terminalOfHost
+      ? `exec stty -F ${shellWord(this.#tty)} ${size.join(' ')}`
+      : enter(this.#target, inside);
+    const change = start(this.#target, line, false);
     change.on('error', () => {});
     change.stdin?.end();
   }

@@ -5,6 +5,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type ControlGroups,
+  checkMounts,
   closedStdio,
   hostName,
   logSizes,
@@ -12,14 +13,18 @@ import {
   resolveEnvironment,
   toolEnvironment,
 } from '@cloudos/host-tools';
+import type { ImageStore } from '@cloudos/images';
 import { macOf, type NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
-import { fstabLine, protectiveMounts, type Userland, writeOwnFiles } from './userland.ts';
+import type { Toolbox } from './toolbox.ts';
+import { type Userland, writeOwnFiles } from './userland.ts';
+import { makeZoneDisk } from './zone-disk.ts';
 import { ownerName, zoneName } from './zone-name.ts';
-import { commandOf } from './zone-spec.ts';
+import { zoneLimits, zoneRequests } from './zone-options.ts';
+import { fstabOf, makeMountPoints, writtenTo, type ZoneRoot, zoneRoot } from './zone-root.ts';
 import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
 
 /** What zones of one node are made with. */
@@ -30,6 +35,12 @@ export interface ZoneEnvironment {
   readonly abilities: HostAbilities;
   readonly groups: ControlGroups;
   readonly userland: Userland;
+  readonly toolbox: Toolbox;
+  readonly images: ImageStore;
+  /** Directories below which guests may mount paths of the node. */
+  readonly hostPaths: readonly string[];
+  /** Begins the names under which zones hold images: `zones <node>/`. */
+  readonly holderPrefix: string;
   /** Absent: ports are forwarded. */
   readonly network: NodeNetwork | undefined;
   readonly logMaxBytes: number;
@@ -38,15 +49,11 @@ export interface ZoneEnvironment {
 
 /** The environment that a guest's programs begin with. */
 export async function guestEnvironment(
-  environment: ZoneEnvironment,
+  { stateDir }: ZoneEnvironment,
   { spec }: ZoneState,
+  root: ZoneRoot,
 ): Promise<Record<string, string>> {
-  return {
-    PATH: environment.userland.path,
-    HOME: (spec.template.user ?? 0) === 0 ? '/root' : '/',
-    HOSTNAME: hostName(spec.instance),
-    ...(await resolveEnvironment(environment.stateDir, spec.template.env)),
-  };
+  return { ...root.env, ...(await resolveEnvironment(stateDir, spec.template.env)) };
 }
 
 /** The state of a zone that is about to be launched: to be saved before {@link launchZone}. */
@@ -107,51 +114,51 @@ async function prepareFiles(
   zone: string,
   directory: string,
 ): Promise<void> {
-  const { template } = state.spec;
-  const names = ['upper', 'work', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up'];
+  const { spec } = state;
+  const root = await zoneRoot(environment, spec, state.image);
+  const layers = layersOf(environment);
+  const names = [...layers, 'own', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up', 'disk.img'];
   for (const name of names) await removeTree(join(directory, name));
-  await mkdir(join(directory, 'upper'), { mode: 0o755 });
-  await mkdir(join(directory, 'work'));
-  await writeOwnFiles(join(directory, 'upper'), state.spec.instance, state.address);
-  await writeFile(join(directory, 'fstab'), fstabOf(environment, template.readOnlyRoot, directory));
-  const controlGroups = environment.groups.make(zone, template.limits, template.requests);
-  const plan = await launchPlan(environment, state, zone, controlGroups);
+  const own = join(directory, 'own');
+  await mkdir(own, { mode: 0o755 });
+  await writeOwnFiles(own, spec.instance, state.address);
+  await makeMountPoints(own, await checkMounts(spec.template.mounts, environment.hostPaths));
+  const limits = zoneLimits(spec.template);
+  if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, limits.diskBytes, layers);
+  else for (const name of layers) await mkdir(join(directory, name), { mode: 0o755 });
+  await writeFile(join(directory, 'fstab'), fstabOf(environment, root, spec, directory));
+  const controlGroups = environment.groups.make(zone, limits, zoneRequests(spec.template));
+  const plan = await launchPlan(environment, state, root, controlGroups);
   await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
 }
 
-function fstabOf({ userland, abilities }: ZoneEnvironment, readOnly: boolean, directory: string): string {
-  const base = `../../${userland.base.split('/').at(-1)}`;
-  const layers = readOnly ? `ro,lowerdir=upper:${base}` : `lowerdir=${base},upperdir=upper,workdir=work`;
-  const options = `${layers},nosuid,nodev${abilities.rootless ? ',userxattr' : ''}`;
-  const root = join(directory, 'root');
-  const mounts = [
-    ...(abilities.overlay ? [{ source: 'overlay', target: '/', type: 'overlay', options }] : []),
-    ...userland.mounts,
-    ...protectiveMounts(userland.base, !abilities.rootless),
-  ];
-  return `${mounts.map((mount) => fstabLine(mount, root)).join('\n')}\n`;
+/** Directories for what the zone writes: of its root, and of its own copies of the host's programs. */
+function layersOf({ userland }: ZoneEnvironment): string[] {
+  return ['upper', 'work', ...userland.ownPrograms.flatMap(({ name }) => [name, `${name}-work`])];
 }
 
 async function launchPlan(
   environment: ZoneEnvironment,
   state: ZoneState,
-  zone: string,
+  root: ZoneRoot,
   controlGroups: readonly string[],
 ): Promise<LaunchPlan> {
-  const { abilities, groups, network, userland, store } = environment;
+  const { abilities, groups, network, store, toolbox } = environment;
+  const zone = zoneName(state.spec.instance);
   const bridge = state.address === undefined ? undefined : await network?.ensure();
   const { template, instance } = state.spec;
   const directory = store.directory(zone);
   const oomFile = groups.oomFile(zone);
-  const byRlimit = template.limits.pids > 0 && !groups.holds('pids') && abilities.processMaxByRlimit;
+  const limits = zoneLimits(template);
+  const byRlimit = limits.pids > 0 && !groups.holds('pids') && abilities.processMaxByRlimit;
   const shimGroup = groups.shimGroup();
-  const variables = await guestEnvironment(environment, state);
+  const variables = await guestEnvironment(environment, state, root);
   return {
     launch: state.launch ?? '',
     directory,
     exitFile: join(store.exitsDir, zone),
     rootless: abilities.rootless,
-    hostName: hostName(instance),
+    hostName: hostName(instance, 'zone'),
     controlGroups,
     ...(shimGroup === undefined ? {} : { shimGroup }),
     ...(oomFile === undefined ? {} : { oomFile }),
@@ -166,17 +173,19 @@ async function launchPlan(
           },
         }
       : {}),
-    ...(abilities.overlay ? {} : { copyToTmpfs: [userland.base, join(directory, 'upper')] }),
+    ...(abilities.overlay ? {} : { copyToTmpfs: [...[...root.lower].reverse(), join(directory, 'own')] }),
     readOnlyCopy: template.readOnlyRoot,
     logMaxBytes: environment.logMaxBytes,
     logSizes: await logSizes(directory),
-    user: template.user ?? 0,
-    ...(byRlimit ? { processMax: template.limits.pids } : {}),
-    workingDir: template.workingDir ?? '/',
+    ...(toolbox.logger === undefined ? {} : { logger: toolbox.logger }),
+    root,
+    user: root.user,
+    ...(byRlimit ? { processMax: limits.pids } : {}),
+    workingDir: root.workingDir,
     env: Object.entries(variables),
     envOptions: abilities.envOptions,
-    path: variables.PATH ?? userland.path,
-    command: commandOf(state.spec),
+    path: variables.PATH ?? '',
+    command: root.command,
   };
 }
 

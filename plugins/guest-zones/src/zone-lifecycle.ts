@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess } from '@cloudos/host-tools';
-import { CloudosError } from '@cloudos/sdk';
+import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import { isForwarding } from './port-forwarder.ts';
 import { removeSkeletons } from './userland.ts';
 import { forwardPorts, launchZone, planLaunch, type ZoneEnvironment } from './zone-launcher.ts';
 import { ownerName } from './zone-name.ts';
+import { imageDigest, zoneRoot } from './zone-root.ts';
 import { lastAttempt, viewZone, type ZoneView } from './zone-view.ts';
 import type { ZoneWatch } from './zone-watch.ts';
 
@@ -38,6 +39,21 @@ export class ZoneLifecycle {
       this.#watch.look(environment, view.zone);
     }
     return viewZone(store, view.zone) ?? view;
+  }
+
+  /** Makes a zone with its image, which is unpacked for it if it is the first of it. A failure leaves nothing. */
+  async make(environment: ZoneEnvironment, spec: GuestSpec): Promise<void> {
+    const { images, store, holderPrefix } = environment;
+    const image = await imageDigest(images, spec);
+    const holder = `${holderPrefix}${spec.instance}`;
+    if (image !== undefined) await images.hold(image, holder);
+    try {
+      await zoneRoot(environment, spec, image);
+      await store.make({ version: 1, spec, attempt: 0, ...(image === undefined ? {} : { image }) });
+    } catch (error) {
+      if (image !== undefined) await images.release(image, holder);
+      throw error;
+    }
   }
 
   async launch(environment: ZoneEnvironment, view: ZoneView, attempt: number): Promise<void> {
@@ -75,11 +91,12 @@ export class ZoneLifecycle {
 
   /** Removes everything of a zone, whatever state it is in. */
   async dispose(environment: ZoneEnvironment, zone: string): Promise<void> {
-    const { store, network } = environment;
+    const { store, network, images, holderPrefix } = environment;
     const state = store.state(zone);
     if (!state && !existsSync(store.directory(zone))) return;
     await this.#clear(environment, zone);
     await network?.release(ownerName(zone), state?.address);
+    if (state?.image !== undefined) await images.release(state.image, `${holderPrefix}${state.spec.instance}`);
     await store.remove(zone);
   }
 

@@ -1,30 +1,27 @@
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import { diskLimitMinBytes } from './zone-disk.ts';
+import { zoneLimits } from './zone-options.ts';
 
 /** Less than this does not suffice for the zone's first process and a shell. */
 export const memoryLimitMinBytes = 6 * 1024 * 1024;
 
-/** Checks what a zone is asked to be. @throws CloudosError IMAGE_NOT_FOUND, GUEST_SPEC_INVALID */
+/** Checks what a zone is asked to be. @throws CloudosError GUEST_SPEC_INVALID */
 export function checkZoneSpec({ instance, template }: GuestSpec): void {
   const refuse = (what: string) => {
     throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: ${what}`);
   };
-  if (template.image !== 'host:') {
-    throw new CloudosError(
-      'IMAGE_NOT_FOUND',
-      `${instance}: zones know the image host: and were given ${template.image}`,
-      {
-        remedy: 'use host:, the userland of the host, or ask for another runtime',
-      },
-    );
-  }
-  if ((template.mounts ?? []).length > 0) refuse('zones have no mounts');
+  const limits = zoneLimits(template);
   const command = commandOf({ template });
   const first = command[0];
-  if (first === undefined || first === '') refuse('the image host: has no program of its own; give a command');
-  else if (first.includes('=') || first.startsWith('-')) refuse(`a command cannot be called ${first}`);
-  const { memoryBytes } = template.limits;
+  if (template.image === 'host:' && !first) refuse('the image host: has no program of its own; give a command');
+  else if (first !== undefined && (first.includes('=') || first.startsWith('-')))
+    refuse(`a command cannot be called ${first}`);
+  const { memoryBytes, diskBytes } = limits;
   if (memoryBytes > 0 && memoryBytes < memoryLimitMinBytes) {
     refuse(`a memory limit of ${memoryBytes} bytes is too small; the least is ${memoryLimitMinBytes}`);
+  }
+  if (diskBytes > 0 && diskBytes < diskLimitMinBytes) {
+    refuse(`a disk limit of ${diskBytes} bytes is too small; the least is ${diskLimitMinBytes}`);
   }
   if (template.workingDir !== undefined && !template.workingDir.startsWith('/')) {
     refuse(`the working directory ${template.workingDir} is not an absolute path`);

@@ -10,6 +10,8 @@ import { zoneName } from './zone-name.ts';
 export interface ZoneState {
   readonly version: 1;
   readonly spec: GuestSpec;
+  /** Digest of its image, which it holds. Absent: the userland of the host. */
+  readonly image?: string;
   /** The last attempt that was begun; 0 before the first. */
   readonly attempt: number;
   /** Tells that run from every other, of the same attempt too. */

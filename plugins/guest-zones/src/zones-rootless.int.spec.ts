@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,12 +20,22 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     const report = join(home, 'report.json');
     const vitest = fileURLToPath(import.meta.resolve('vitest')).replace(/dist\/.*/, 'vitest.mjs');
     const suite = ['run', 'src/guest-zones.int.spec.ts', '--configLoader', 'runner', '--no-cache'];
-    const args = [...asUser, process.execPath, vitest, ...suite, '--reporter=json', `--outputFile=${report}`];
+    const args = [
+      ...asUser,
+      process.execPath,
+      vitest,
+      ...suite,
+      '--reporter=verbose',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+    ];
     const ran = spawnSync('setpriv', args, {
       cwd: project,
       env: { PATH: process.env.PATH ?? '', HOME: home, TMPDIR: home },
       timeout: 110_000,
     });
+    const progress = `${ran.stdout}`.slice(-2_000);
+    expect(existsSync(report), `no report; the last that was seen: ${progress}`).toBe(true);
     const written = readFileSync(report, 'utf8');
     const result = JSON.parse(written) as {
       numPassedTests: number;

@@ -13,10 +13,12 @@ import {
   type OutputChunk,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
+import { tellingFullDisk } from './disk-full.ts';
 import { execInZone } from './zone-exec.ts';
 import { guestEnvironment, type ZoneEnvironment } from './zone-launcher.ts';
 import { ZoneLifecycle } from './zone-lifecycle.ts';
 import { zoneName } from './zone-name.ts';
+import { zoneRoot } from './zone-root.ts';
 import { checkZoneSpec } from './zone-spec.ts';
 import { zoneUsage } from './zone-usage.ts';
 import { statusOf, viewZone, type ZoneView, zoneOfHandle } from './zone-view.ts';
@@ -64,7 +66,7 @@ export class ZonesDriver implements GuestDriver {
     return this.#locks.run(zone, async () => {
       if (!viewZone(environment.store, zone)) {
         await environment.network?.ensure();
-        await environment.store.make({ version: 1, spec, attempt: 0 });
+        await tellingFullDisk(environment.dataDir, () => this.#lifecycle.make(environment, spec));
       }
       return this.#status(environment, this.#view(environment, spec.instance));
     });
@@ -84,7 +86,7 @@ export class ZonesDriver implements GuestDriver {
           );
         }
       }
-      await this.#lifecycle.launch(environment, view, attempt);
+      await tellingFullDisk(environment.dataDir, () => this.#lifecycle.launch(environment, view, attempt));
       return this.#status(environment, this.#view(environment, instance));
     });
   }
@@ -144,22 +146,27 @@ export class ZonesDriver implements GuestDriver {
   async exec(instance: string, request: ExecRequest): Promise<ExecSession> {
     const environment = await this.#environment();
     const { run, state, zone } = this.#running(environment, instance);
+    const { mounts: _mounts, ...template } = state.spec.template;
+    const root = await zoneRoot(environment, { ...state.spec, template }, state.image);
     return execInZone(
       {
         pid: run.init.pid,
         rootless: environment.abilities.rootless,
-        user: state.spec.template.user ?? 0,
         controlGroups: environment.groups.directories(zone),
-        workingDir: state.spec.template.workingDir ?? '/',
-        env: await guestEnvironment(environment, state),
+        root,
+        env: await guestEnvironment(environment, state, root),
       },
       request,
     );
   }
 
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
-    if (request.since !== undefined) throw new CloudosError('GUEST_UNSUPPORTED', 'logs of zones have no times');
     const environment = await this.#environment();
+    if (request.since !== undefined && !environment.toolbox.logger) {
+      throw new CloudosError('GUEST_UNSUPPORTED', 'logs have times only where the host has perl', {
+        remedy: 'apt-get install perl-base',
+      });
+    }
     const { zone } = this.#view(environment, instance);
     const hasEnded = () => {
       const view = viewZone(environment.store, zone);

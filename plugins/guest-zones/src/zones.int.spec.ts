@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pluginContext } from '@cloudos/conformance';
-import { digest } from '@cloudos/host-tools';
 import { type GuestDriver, type GuestExit, type GuestSpec, type GuestTemplate, guestTemplate } from '@cloudos/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import guestZones from './index.ts';
+import { zoneTraces } from './zone-traces.fixture.ts';
 
 const isRoot = process.geteuid?.() === 0;
 const node = process.execPath;
@@ -63,39 +63,7 @@ async function removeBoth(directory: string): Promise<void> {
   await rm(directory, { recursive: true });
 }
 
-/** Everything that a zone could leave on the machine. */
-function traces(): Record<string, string[]> {
-  const list = (command: string, args: string[]) => execFileSync(command, args).toString().split('\n').filter(Boolean);
-  const parent = `cloudos-${digest(dataDir, 10)}`;
-  const groups = readdirSync('/sys/fs/cgroup')
-    .map((hierarchy) => join('/sys/fs/cgroup', hierarchy, parent))
-    .flatMap((path) => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : []))
-    .filter((path) => existsSync(join(path, 'cgroup.procs')));
-  return {
-    mounts: readFileSync('/proc/self/mounts', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(dataDir)),
-    links: readdirSync('/sys/class/net').filter((name) => name.startsWith('cz') && belongsTo(name)),
-    groups,
-    processes: list('ps', ['-eo', 'args']).filter((line) => line.includes(dataDir)),
-    files: readdirSync(dataDir).flatMap((name) =>
-      name === 'zones' || name === 'exits' ? readdirSync(join(dataDir, name)) : [],
-    ),
-    addresses: readdirSync(join(networkDir(), 'addresses')),
-  };
-}
-
-function networkDir(): string {
-  return join(`${dataDir}.state`, 'network/n1');
-}
-
-/** The cables of this driver are those on its bridge. */
-function belongsTo(link: string): boolean {
-  const network = join(networkDir(), 'network.json');
-  if (!existsSync(network)) return false;
-  const { bridge } = JSON.parse(readFileSync(network, 'utf8')) as { bridge: string };
-  return existsSync(`/sys/class/net/${bridge}/brif/${link}`);
-}
+const traces = () => zoneTraces({ dataDir, stateDir: `${dataDir}.state` });
 
 beforeAll(async () => {
   if (!isRoot) return;
@@ -326,13 +294,14 @@ describe.skipIf(!isRoot)('zones as root (needs root: run as root)', () => {
     await driver.remove('tty');
   });
 
-  test('twenty rounds of create and remove leave nothing', async () => {
+  test('a hundred rounds of create and remove leave nothing', async () => {
     await run('first', 'exec sleep 1000');
     await driver.remove('first');
     const before = traces();
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 100; round++) {
       const name = `round-${round % 3}`;
-      await run(name, round % 2 ? 'exec sleep 1000' : 'echo done', { ports: [{ port: 80, protocol: 'tcp' }] });
+      const limits = { ...none, diskBytes: round % 10 === 0 ? 8 * 2 ** 20 : 0 };
+      await run(name, round % 2 ? 'exec sleep 1000' : 'echo done', { ports: [{ port: 80, protocol: 'tcp' }], limits });
       await driver.remove(name);
     }
     expect(await until('nothing to be left', () => sameAs(before, traces()))).toBe(true);
