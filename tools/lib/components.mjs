@@ -19,6 +19,15 @@ export const components = [
   { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },
   { package: 'make', commands: ['make'], purpose: 'the same' },
   { package: 'runc', commands: ['runc'], purpose: 'unikernels in containers without an engine' },
+  { package: 'curl', commands: ['curl'], purpose: 'a subscriber that knows HTTP alone' },
+  { package: 'chromium', commands: ['chromium'], purpose: 'a subscriber in a browser' },
+  { package: 'openssl', commands: ['openssl'], purpose: 'an authority for certificates' },
+  {
+    package: 'python3-websockets',
+    commands: [],
+    files: ['/usr/lib/python3/dist-packages/websockets/__init__.py'],
+    purpose: 'a subscriber in Python',
+  },
 ];
 
 /** True when the command is found on the path, or where root would find it. */
