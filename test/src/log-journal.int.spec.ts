@@ -206,8 +206,16 @@ describe(`the journal in front of the database (CLOUDOS_SEED=${seed})`, () => {
     }
     expect(await reader.revision('s-2')).toBe(57 * 60 - 1);
     expect(await readdir(join(directory, 'journal'))).not.toHaveLength(0);
-    await reader.close();
     await log.close();
+    for (let round = 0; round < 3; round++) {
+      const next = await LmdbEventLog.open({ directory });
+      for (let n = 0; n < 20; n++) {
+        const { last } = await next.append('later', events, 'any');
+        expect(reader.head(), `round ${round}, append ${n}`).toBe(last);
+      }
+      await next.close();
+    }
+    await reader.close();
     expect((await stat(join(directory, 'journal', 'segment-0'))).size).toBe(2 * 1024 * 1024);
   });
 });

@@ -16,7 +16,7 @@ const attemptsMax = 5;
 export class JournalReader {
   readonly #log: BlockLog;
   readonly #directory: string;
-  readonly #fds = new Map<string, number>();
+  #fds: readonly number[] = [];
   /** Where the next record is likely to be. */
   #cursor: { readonly fd: number; readonly at: number } | undefined;
 
@@ -61,19 +61,24 @@ export class JournalReader {
   }
 
   close(): void {
-    for (const fd of this.#fds.values()) closeSync(fd);
-    this.#fds.clear();
+    for (const fd of this.#fds) closeSync(fd);
+    this.#fds = [];
+    this.#cursor = undefined;
   }
 
-  /** The record that begins at a position: after the last one, or at the start of another segment. */
+  /** The record that begins at a position: after the last one, at the start of another segment, or anywhere. */
   #next(first: number): JournalRecord | undefined {
     const found = this.#cursor && this.#recordAt(this.#cursor.fd, this.#cursor.at, first);
     if (found) return found;
-    for (const fd of this.#open()) {
+    // Segments come and go with the writer, under the same names.
+    this.close();
+    const fds = segmentPaths(this.#directory).map((path) => openSync(path, 'r'));
+    this.#fds = fds;
+    for (const fd of fds) {
       const record = this.#recordAt(fd, 0, first);
       if (record) return record;
     }
-    for (const fd of this.#open()) {
+    for (const fd of fds) {
       const record = this.#search(fd, first);
       if (record) return record;
     }
@@ -98,12 +103,5 @@ export class JournalReader {
     const record = readEntries(fd, at, header);
     if (record) this.#cursor = { fd, at: afterRecord(at, header.bytes) };
     return record;
-  }
-
-  #open(): readonly number[] {
-    for (const path of segmentPaths(this.#directory)) {
-      if (!this.#fds.has(path)) this.#fds.set(path, openSync(path, 'r'));
-    }
-    return [...this.#fds.values()];
   }
 }

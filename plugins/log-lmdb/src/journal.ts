@@ -12,7 +12,7 @@ import {
   writevSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { DiskSpace } from './disk-space.ts';
 import { afterRecord, recordAlignment, recordBytes, recordHead } from './journal-record.ts';
 import { type JournalTail, journalDirectory } from './journal-scan.ts';
@@ -170,6 +170,7 @@ export class Journal {
     }
     renameSync(newPath(path), path);
     syncDirectory(this.#directory);
+    syncDirectory(dirname(this.#directory));
     this.#segments[index] = { path, fd: openSync(path, 'r+'), bytes, last: -1 };
   }
 
