@@ -90,6 +90,8 @@ export class Frameworks {
     };
     framework.data = data;
     framework.active = true;
+    // a scheduler that subscribes anew knows of no offers
+    for (const { data: offer } of [...framework.offers]) this.#endOffer(offer.offer);
     framework.suppressed.clear();
     for (const role of data.suppressed) framework.suppressed.add(role);
     framework.filters.clear();

@@ -45,8 +45,10 @@ function unused(project: Project, files: Files): string[] {
 /** Packages that are imported, or named in a string: plugins are loaded by name. */
 function namesIn(project: Project, files: Files, tests: boolean): Set<string> {
   const texts = project.sources.filter(({ isTest }) => isTest === tests).map(({ text }) => text);
-  if (!tests) {
-    for (const [path, text] of files) if (path.startsWith(`${project.folder}/bin/`)) texts.push(text);
+  // beside the sources: what a package runs, and what its specs run
+  const besides = tests ? /\/src\/.*\.mjs$/ : /\/bin\//;
+  for (const [path, text] of files) {
+    if (path.startsWith(`${project.folder}/`) && besides.test(path)) texts.push(text);
   }
   return new Set(
     texts.flatMap((text) => [

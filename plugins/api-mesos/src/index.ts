@@ -1,0 +1,2 @@
+export { type MesosApiConfig, mesosApiConfig } from './config.ts';
+export { default } from './plugin.ts';
