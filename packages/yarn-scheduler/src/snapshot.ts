@@ -13,6 +13,7 @@ interface SavedYarn {
   readonly stoppedOwners: readonly string[];
   readonly submitted: number;
   readonly preemptedAt: number;
+  readonly time: number;
   readonly applications: readonly (readonly [
     name: string,
     user: string,
@@ -32,13 +33,13 @@ interface SavedYarn {
  * the state (settings, quotas, reasons) is never changed in place.
  */
 export const yarnSnapshot: PolicySnapshot<YarnState> = {
-  version: 1,
+  version: 2,
   save,
   load: (saved) => load(saved as SavedYarn),
 };
 
 function save(state: YarnState): SavedYarn {
-  const { config, cluster, tree, quotas, stoppedOwners, submitted, preemptedAt } = state;
+  const { config, cluster, tree, quotas, stoppedOwners, submitted, preemptedAt, time } = state;
   return {
     config,
     cluster: clusterSnapshot(clusterOptions(config)).save(cluster),
@@ -47,6 +48,7 @@ function save(state: YarnState): SavedYarn {
     stoppedOwners: [...stoppedOwners],
     submitted,
     preemptedAt,
+    time,
     applications: [...state.applications.values()].map(
       ({ name, user, owner, order, waitingSince, queue, rejection }) =>
         [name, user, owner ?? null, order, waitingSince, queue?.path ?? null, rejection ?? null] as const,
@@ -62,7 +64,7 @@ function load(saved: SavedYarn): YarnState {
   for (const path of saved.dynamicQueues) state.tree.make(path);
   for (const quota of saved.quotas) state.quotas.set(quota.owner, quota);
   for (const owner of saved.stoppedOwners) state.stoppedOwners.add(owner);
-  Object.assign(state, { submitted: saved.submitted, preemptedAt: saved.preemptedAt });
+  Object.assign(state, { submitted: saved.submitted, preemptedAt: saved.preemptedAt, time: saved.time });
   for (const [name, user, owner, order, waitingSince, path, rejection] of saved.applications) {
     const application = new Application(name, user, owner ?? undefined, order);
     application.waitingSince = waitingSince;

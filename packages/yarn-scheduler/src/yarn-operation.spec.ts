@@ -246,6 +246,21 @@ describe('live configuration', () => {
     run.verifyReplay();
   });
 
+  it('lets go of a quota when its time is over', () => {
+    const run = spec(shares('50%', '50%'));
+    run.when(
+      node('n1', 8),
+      { type: 'SetQuota', owner: 'a', limit: { cpuMillis: 2_000 }, until: 60_000 },
+      ...many('a', 4),
+    );
+    expect(placed(run)).toHaveLength(2);
+    run.when(at(59_999));
+    expect(placed(run)).toEqual([]);
+    run.when(at(60_000));
+    expect(placed(run)).toHaveLength(2);
+    run.verifyReplay();
+  });
+
   it('makes a queue for an owner with a quota that none stands for, and moves its applications there', () => {
     const run = spec();
     const x = { owner: 'team/x', workload: 'default/x' };

@@ -35,6 +35,11 @@ export class YarnState {
   /** When something was preempted for a queue last (epoch ms); -1 before the first time. */
   preemptedAt = -1;
   #stale = true;
+  /** The time for which shares were worked out, and when the next quota ends. */
+  #sharesFrom = 0;
+  #sharesUntil = Number.POSITIVE_INFINITY;
+  /** Of the last event, epoch ms. */
+  time = 0;
 
   constructor(config: YarnConfig, cluster = new Cluster(clusterOptions(config))) {
     this.config = config;
@@ -44,6 +49,7 @@ export class YarnState {
   }
 
   apply(event: SharedEvent): void {
+    this.time = Math.max(this.time, event.time);
     switch (event.type) {
       case 'InstanceRequested':
         return this.#request(event);
@@ -70,11 +76,27 @@ export class YarnState {
     }
   }
 
-  /** What each queue is guaranteed and may have, worked out again where something it depends on has changed. */
-  shares(): void {
-    if (!this.#stale) return;
-    this.#stale = false;
-    this.tree.recompute(this.partitions.totals, { quotas: this.quotas, stopped: this.stoppedOwners });
+  /**
+   * What each queue is guaranteed and may have, worked out again where something it depends on has changed.
+   * @param now ends quotas that were set until then (default: the time of the last event)
+   * @returns when the next of them ends
+   */
+  shares(now = this.time): number {
+    if (this.#stale || now >= this.#sharesUntil || now < this.#sharesFrom) {
+      this.#stale = false;
+      this.#sharesFrom = now;
+      this.#sharesUntil = Number.POSITIVE_INFINITY;
+      const quotas = new Map<string, Quota>();
+      for (const [owner, quota] of this.quotas) {
+        const until = quota.until ?? Number.POSITIVE_INFINITY;
+        if (until <= now) continue;
+        quotas.set(owner, quota);
+        this.#sharesUntil = Math.min(this.#sharesUntil, until);
+      }
+      if (this.#sharesUntil === Number.POSITIVE_INFINITY && quotas.size === this.quotas.size) this.#sharesFrom = 0;
+      this.tree.recompute(this.partitions.totals, { quotas, stopped: this.stoppedOwners });
+    }
+    return this.#sharesUntil;
   }
 
   #applyPrivate(event: RecordedEvent): void {

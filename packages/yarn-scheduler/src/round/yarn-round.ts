@@ -47,14 +47,14 @@ export function decideYarn(state: YarnState, now: number): Decision {
   if (cluster.groups.size === 0 && reservations.size === 0 && cluster.draining.size === 0) {
     return { events: [], ...waking };
   }
-  state.shares();
+  const quotaEnds = state.shares(now);
   const round = new YarnRound(state, now);
   try {
     round.run();
   } finally {
     round.takeBack();
   }
-  const wakeAt = round.exhausted ? now : Math.min(round.wakeAt ?? never, due.wakeAt ?? never);
+  const wakeAt = round.exhausted ? now : Math.min(round.wakeAt ?? never, due.wakeAt ?? never, quotaEnds);
   return { events: round.events, ...(wakeAt === never ? {} : { wakeAt }) };
 }
 
