@@ -1,5 +1,6 @@
 import type { PluginDefinition, Policy, ResourcesCommand } from '@cloudos/sdk';
 import { beforeAll, describe } from 'vitest';
+import { companyTests } from './resources/resources-company.ts';
 import { ResourcesHarness, resourcesPolicy } from './resources/resources-harness.ts';
 import { nodeTests } from './resources/resources-nodes.ts';
 import { placementTests } from './resources/resources-placement.ts';
@@ -10,6 +11,11 @@ export interface ResourcesConformanceOptions {
   readonly config?: unknown;
   /** Seeds of the histories by chance. Default: 1 to 5. A failing test names its seed. */
   readonly seeds?: readonly number[];
+  /**
+   * What the policy lends in that configuration: to instances below a priority, of what others have requested all but
+   * the usage that was estimated and a margin. Absent: it never over-commits, and is held to that.
+   */
+  readonly lending?: { readonly below: number; readonly margin: number };
 }
 
 /** What each part of the suite works with. */
@@ -19,14 +25,16 @@ export interface ResourcesSuite {
   readonly policy: () => Policy<unknown, ResourcesCommand>;
   readonly supports: Readonly<Record<string, boolean>>;
   readonly seeds: readonly number[];
+  /** Whether anything may be over-committed. */
+  readonly lends: boolean;
 }
 
 /**
  * What every `resources` plugin promises, tested on the plugin as it is. Call it once in a spec file.
  *
  * Every decision in every test is checked against an account of the log kept by the suite: nothing is placed twice,
- * over capacity, or where a constraint, a runtime, a cordon or a loss forbids it.
- * `plugin.supports` selects tests: `preemption`, `spreading`, `snapshot`. Without `preemption`, that nobody is ever
+ * over capacity, or where a constraint, a runtime, a cordon, a loss, a port of the node or a rule about company forbids it.
+ * `plugin.supports` selects tests: `preemption`, `spreading`, `snapshot`, `company`, `ports`, `starvationFree`. Without `preemption`, that nobody is ever
  * preempted for another is tested.
  */
 export function resourcesConformance<Config>(
@@ -45,12 +53,14 @@ export function resourcesConformance<Config>(
       return found;
     };
     const suite: ResourcesSuite = {
-      harness: () => new ResourcesHarness(policy(0)),
+      harness: () => new ResourcesHarness(policy(0), options.lending),
       policy: () => policy(1),
       supports: plugin.supports ?? {},
       seeds: options.seeds ?? [1, 2, 3, 4, 5],
+      lends: options.lending !== undefined,
     };
     placementTests(suite);
+    companyTests(suite);
     nodeTests(suite);
     replayTests(suite);
   });

@@ -66,6 +66,11 @@ export class Cluster {
   apply(event: SharedEvent): void {
     this.version++;
     this.tentative.meet(event);
+    this.#take(event);
+    if (this.nominees.size > 0 && !this.company.idle) this.#reviewCompany();
+  }
+
+  #take(event: SharedEvent): void {
     switch (event.type) {
       case 'InstanceRequested':
         return this.#request(event.data);
@@ -277,8 +282,13 @@ export class Cluster {
     this.nodes.facts[record.slot]!.leaving++;
     if (!this.allocs.around(record)) this.nodes.leave(record.slot, record.shape, 1);
     record.workload.count(record.slot, this.nodes.domains, -1);
-    this.#count(record, record.slot, -1, false);
-    this.#count(record, record.slot, 1, true);
+    this.countLeaving(record, 1);
+  }
+
+  /** It counts among those who are about to leave (1), or does not after all (-1), as far as company goes. */
+  countLeaving(record: InstanceRecord, by: 1 | -1): void {
+    this.#count(record, record.slot, by === 1 ? -1 : 1, false);
+    this.#count(record, record.slot, by, true);
   }
 
   #preempt({ instance, by, node }: EventData<'InstancePreempted'>): void {
@@ -310,6 +320,15 @@ export class Cluster {
   reviewNominees(slot: number): void {
     if (this.nominees.size === 0 || this.nodes.facts[slot]!.leaving > 0) return;
     this.requeueNominees(slot, (record) => !this.nodes.fitsReserved(slot, record.shape));
+  }
+
+  /** The same where company has come to forbid the node. */
+  #reviewCompany(): void {
+    for (const record of [...this.nominees.values()]) {
+      const slot = record.nominated;
+      if (this.nodes.facts[slot]!.leaving > 0 || this.companyAllows(record, slot)) continue;
+      this.requeueNominees(slot, (other) => other === record);
+    }
   }
 
   /** Those for whom others were preempted on the node wait like others again. */

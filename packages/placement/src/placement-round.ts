@@ -2,6 +2,7 @@ import { type Decision, event, type NewEvent } from '@cloudos/sdk';
 import { reservedOf } from './alloc-sets.ts';
 import type { Cluster } from './cluster.ts';
 import type { InstanceRecord } from './instance-record.ts';
+import type { Kin } from './kin.ts';
 import { decideMaintenance } from './maintenance.ts';
 import type { PendingGroup } from './pending-group.ts';
 import { PendingWalk } from './pending-walk.ts';
@@ -84,6 +85,8 @@ class Round {
   readonly #reserved: { slot: number; shape: Shape; by: 1 | -1 }[] = [];
   readonly #victims = new Set<InstanceRecord>();
   readonly #reasons = new Map<Shape, Reasons>();
+  /** By group, kins of which one found no place and from whom others keep away. */
+  readonly #shunned = new Map<PendingGroup, Set<Kin>>();
 
   constructor(cluster: Cluster, strategy: PlacementStrategy, limits: RoundLimits) {
     this.#cluster = cluster;
@@ -104,6 +107,7 @@ class Round {
     for (const { slot, shape, by } of this.#reserved) nodes.reserve(slot, shape, by === 1 ? -1 : 1);
     for (const victim of this.#victims) {
       if (!allocs.around(victim)) nodes.leave(victim.slot, victim.shape, -1);
+      this.#cluster.countLeaving(victim, -1);
     }
   }
 
@@ -152,16 +156,9 @@ class Round {
     for (const record of nominees) {
       if (this.#full) return;
       const slot = record.nominated;
-      if (nodes.fitsReserved(slot, record.shape) && this.#cluster.companyAllows(record, slot)) {
-        this.#reserve(slot, record.shape, -1);
-        this.#place(record, slot);
-      } else if (nodes.facts[slot]!.leaving === 0) {
-        // nobody else will leave: somewhere else, if anywhere
-        const other = this.#strategy.choose(record);
-        if (other < 0) continue;
-        this.#reserve(slot, record.shape, -1);
-        this.#place(record, other);
-      }
+      if (!nodes.fitsReserved(slot, record.shape) || !this.#cluster.companyAllows(record, slot)) continue;
+      this.#reserve(slot, record.shape, -1);
+      this.#place(record, slot);
     }
   }
 
@@ -177,6 +174,13 @@ class Round {
         walk.advance();
         continue;
       }
+      if (!held && this.#cluster.company.binds(record.kin) && record.kin.rules.length === 0) {
+        // others keep away from its workload: that says nothing about the rest of the group
+        this.#shunned.set(record.group!, (this.#shunned.get(record.group!) ?? new Set()).add(record.kin));
+        this.#explainOne(record);
+        walk.advance();
+        continue;
+      }
       const { group, at } = walk.drop();
       this.#explain(group, at, record, held);
     }
@@ -184,6 +188,7 @@ class Round {
 
   /** Places the record, or makes room for it. False when neither can be done now. */
   #serve(record: InstanceRecord): boolean {
+    if (this.#shunned.size > 0 && this.#shunned.get(record.group!)?.has(record.kin)) return false;
     const slot = this.#strategy.choose(record);
     if (slot >= 0) {
       this.#place(record, slot);
@@ -224,6 +229,7 @@ class Round {
     const part = allocs.of(victim);
     this.#victims.add(victim);
     if (!allocs.around(victim)) nodes.leave(victim.slot, victim.shape, 1);
+    this.#cluster.countLeaving(victim, 1);
     if (part) {
       // those who run in it lose their places with it
       for (const inside of part.inside) if (inside.phase === 'placed') this.#evict(inside, reason, by);
@@ -258,6 +264,11 @@ class Round {
       if (this.#full) return;
       this.#tell(record, reasons);
     }
+  }
+
+  #explainOne(record: InstanceRecord): void {
+    const reasons = explainUnplaceable(this.#cluster, record);
+    if (record.told !== signatureOf(reasons) && !this.#full) this.#tell(record, reasons);
   }
 
   #heldBack({ constraint, message }: Held): Reasons {

@@ -82,7 +82,7 @@ export class CandidateWindow implements FitQuery {
 
   /** The sample may be used up: fuller nodes than those left in it may have come within reach. */
   get #stale(): boolean {
-    return !this.#complete && (this.#only !== undefined || this.#size === 0 || this.#uses >= this.#slots.length);
+    return this.#only !== undefined || (!this.#complete && (this.#size === 0 || this.#uses >= this.#slots.length));
   }
 
   #pick(kin: Kin): number {

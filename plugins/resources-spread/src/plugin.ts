@@ -15,7 +15,16 @@ export default definePlugin({
   slot: 'resources',
   apiVersion: 1,
   description: 'Placement on the least used node, workloads spread over nodes; no preemption',
-  supports: { preemption: false, spreading: true, packing: false, drain: true, snapshot: true },
+  supports: {
+    preemption: false,
+    spreading: true,
+    packing: false,
+    drain: true,
+    snapshot: true,
+    company: true,
+    ports: true,
+    maintenance: true,
+  },
   config: spreadConfig,
   create: (_context, config) => spreadPolicy(config),
 });

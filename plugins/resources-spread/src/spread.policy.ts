@@ -30,20 +30,23 @@ export function spreadPolicy({ decisionsMax }: SpreadOptions): Policy<Cluster, R
 }
 
 class SpreadRound implements PlacementStrategy {
+  readonly #cluster: Cluster;
   readonly #nodes: NodeTable;
 
-  constructor({ nodes }: Cluster) {
-    this.#nodes = nodes;
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+    this.#nodes = cluster.nodes;
   }
 
-  choose({ shape, workload }: InstanceRecord): number {
+  choose(record: InstanceRecord): number {
+    const { shape, workload } = record;
     const { node } = shape.demand;
     const first = node === undefined ? 0 : Math.max(0, this.#nodes.slotOf(node));
     const end = node === undefined ? this.#nodes.count : this.#nodes.slotOf(node) + 1;
     let best = -1;
     let bestCost = Number.POSITIVE_INFINITY;
     for (let slot = first; slot < end; slot++) {
-      if (!this.#nodes.fits(slot, shape)) continue;
+      if (!this.#nodes.fits(slot, shape) || !this.#cluster.companyAllows(record, slot)) continue;
       const cost = costOf(this.#nodes, slot, shape, workload);
       if (cost >= bestCost) continue;
       bestCost = cost;

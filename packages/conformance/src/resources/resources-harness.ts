@@ -12,7 +12,7 @@ import {
 } from '@cloudos/sdk';
 import { pluginContext } from '../plugin-context.ts';
 import { recordedAt } from '../recorded.ts';
-import { ResourcesOracle } from './resources-oracle.ts';
+import { type Lending, ResourcesOracle } from './resources-oracle.ts';
 
 /** Calls of `react` in a row that may each decide something; past it, a policy does not come to rest. */
 const roundsMax = 1_000;
@@ -22,13 +22,14 @@ type ResourcesPolicy = Policy<unknown, ResourcesCommand>;
 /** A log in memory, the policy under test over it, and an oracle that checks every decision against the log. */
 export class ResourcesHarness {
   readonly log: RecordedEvent[] = [];
-  readonly oracle = new ResourcesOracle();
+  readonly oracle: ResourcesOracle;
   readonly #policy: ResourcesPolicy;
   #state: unknown;
   /** Epoch milliseconds. */
   now = 1_700_000_000_000;
 
-  constructor(policy: ResourcesPolicy) {
+  constructor(policy: ResourcesPolicy, lending?: Lending) {
+    this.oracle = new ResourcesOracle(lending);
     this.#policy = policy;
     this.#state = policy.initial();
   }

@@ -1,14 +1,24 @@
+import type { EventData } from '@cloudos/sdk';
 import { seededNumbers } from '../seeded-numbers.ts';
 import { guestRemoved, joined, type ResourcesHarness, requested, vector, withdrawn } from './resources-harness.ts';
+
+export interface HistoryOptions {
+  /** Whether instances have tags, rules about company and ports of nodes. */
+  readonly company?: boolean | undefined;
+  /** Whether it is told what guests are expected to need. */
+  readonly usage?: boolean | undefined;
+}
 
 /** A history of a small cluster by chance: nodes come and go, instances too, commands in between. */
 export class RandomHistory {
   readonly #harness: ResourcesHarness;
   readonly #random: (below: number) => number;
   readonly #seed: number;
+  readonly #with: HistoryOptions;
   #requests = 0;
 
-  constructor(harness: ResourcesHarness, seed: number) {
+  constructor(harness: ResourcesHarness, seed: number, options: HistoryOptions = {}) {
+    this.#with = options;
     this.#harness = harness;
     this.#seed = seed;
     this.#random = seededNumbers(seed);
@@ -20,6 +30,7 @@ export class RandomHistory {
     const { oracle } = this.#harness;
     const placed = [...oracle.instances].filter(([, { node }]) => node !== undefined);
     const dice = this.#random(100);
+    if (this.#with.usage && this.#random(8) === 0) this.#estimate(placed.map(([instance]) => instance));
     if (dice < 45) this.#request();
     else if (dice < 60) this.#withdraw();
     else if (dice < 75) this.#remove(oracle.leaving());
@@ -65,9 +76,33 @@ export class RandomHistory {
           ...(random(8) === 0 ? { runtime: ['zones', 'hyper'][random(2)]! } : {}),
           ...(constraint ? { constraints: [constraint] } : {}),
           ...(random(15) === 0 ? { node: `n${1 + random(6)}` } : {}),
+          ...(this.#with.company ? this.#companyOf() : {}),
         }),
       );
     }
+  }
+
+  #companyOf(): Partial<EventData<'InstanceRequested'>> {
+    const random = this.#random;
+    const scope = ['node', 'zone'][random(2)]!;
+    const tags = [['t0'], ['t1'], ['workload:default/w1'], ['t0', 't1']][random(4)]!;
+    const wanted = [{ min: 1 }, { max: 0 }, { max: 1 }, { maxSkew: 1 }, { maxSkew: 2, max: 3 }][random(5)]!;
+    return {
+      ...(random(3) === 0 ? { tags: [['t0'], ['t1'], ['t0', 't1']][random(3)]! } : {}),
+      ...(random(5) === 0 ? { placement: [{ scope, tags, required: random(4) > 0, ...wanted }] } : {}),
+      ...(random(8) === 0 ? { hostPorts: [80 + random(3)] } : {}),
+    };
+  }
+
+  #estimate(placed: readonly string[]): void {
+    const instance = placed[this.#random(Math.max(1, placed.length))];
+    const record = instance === undefined ? undefined : this.#harness.oracle.instances.get(instance);
+    if (record?.node === undefined) return;
+    const { cpuMillis, memoryBytes } = record.request.requests;
+    const share = this.#random(12) / 10;
+    const usage = vector({ cpuMillis: Math.round(cpuMillis * share), memoryBytes: Math.round(memoryBytes * share) });
+    const data = { instance: record.request.instance, node: record.node, usage };
+    this.#harness.append({ type: 'GuestUsageEstimated', data });
   }
 
   #withdraw(): void {

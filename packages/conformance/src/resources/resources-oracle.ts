@@ -1,4 +1,5 @@
 import type { Constraint, EventData, ResourceVector, SharedEvent } from '@cloudos/sdk';
+import { companyObstacle } from './company-oracle.ts';
 
 interface OracleNode {
   state: 'ready' | 'lost' | 'left';
@@ -12,6 +13,14 @@ interface OracleInstance {
   readonly request: EventData<'InstanceRequested'>;
   node?: string;
   leaving: boolean;
+  /** What it is expected to need at most, where that was told. */
+  usage?: ResourceVector;
+}
+
+/** What a policy may lend: of what is requested all but the usage and a margin, to those below a priority. */
+export interface Lending {
+  readonly below: number;
+  readonly margin: number;
 }
 
 /** Keeps account of the log in the plainest way and throws at the first decision that breaks a promise. */
@@ -20,6 +29,14 @@ export class ResourcesOracle {
   readonly instances = new Map<string, OracleInstance>();
   /** By node, what its instances hold of each resource. */
   readonly #used = new Map<string, Map<string, number>>();
+  readonly #lending: Lending | undefined;
+  /** Whether any request ever had a rule about company: without one there is nothing to look at. */
+  #rules = false;
+
+  /** @param lending absent: nothing may be over-committed */
+  constructor(lending?: Lending) {
+    this.#lending = lending;
+  }
 
   take(event: SharedEvent): void {
     switch (event.type) {
@@ -55,6 +72,7 @@ export class ResourcesOracle {
   #takeInstance(event: SharedEvent): void {
     switch (event.type) {
       case 'InstanceRequested':
+        this.#rules ||= event.data.placement !== undefined;
         this.instances.set(event.data.instance, { request: event.data, leaving: false });
         break;
       case 'InstancePlaced':
@@ -79,6 +97,11 @@ export class ResourcesOracle {
         const record = this.instances.get(event.data.instance);
         if (record?.node === undefined) this.instances.delete(event.data.instance);
         else record.leaving = true;
+        break;
+      }
+      case 'GuestUsageEstimated': {
+        const record = this.instances.get(event.data.instance);
+        if (record?.node === event.data.node) record.usage = event.data.usage;
         break;
       }
       case 'GuestRemoved':
@@ -120,12 +143,51 @@ export class ResourcesOracle {
     if (!runs) return `${node} lacks the runtime ${request.runtime ?? '(any)'}`;
     const unmet = request.constraints?.find((constraint) => !meets(target.attributes, constraint));
     if (unmet) return `${node} does not meet the constraint on ${unmet.attribute}`;
+    const taken = request.hostPorts?.find((port) => this.#holds(node, port, instance));
+    if (taken !== undefined) return `port ${taken} of ${node} is taken`;
+    const company = this.#rules ? this.#company(request, node) : undefined;
+    if (company !== undefined) return company;
     const free = this.free(node);
+    if (this.#lending && request.priority < this.#lending.below) this.#lend(node, free, this.#lending);
     for (const [name, amount] of amountsOf(request.requests)) {
       const left = free.get(name) ?? 0;
       if (amount > 0 && amount > left) return `${node} has ${left} of ${name}, the request is ${amount}`;
     }
     return undefined;
+  }
+
+  #holds(node: string, port: number, instance: string): boolean {
+    return this.on(node).some(
+      (other) => other !== instance && this.instances.get(other)!.request.hostPorts?.includes(port),
+    );
+  }
+
+  #company(request: EventData<'InstanceRequested'>, node: string): string | undefined {
+    const others = [...this.instances.values()].flatMap((other) =>
+      other.node === undefined || other.request === request ? [] : [{ ...other, node: other.node }],
+    );
+    const eligible = [...this.nodes].filter(
+      ([, { state, attributes, runtimes }]) =>
+        state === 'ready' &&
+        (request.runtime === undefined ? runtimes.length > 0 : runtimes.includes(request.runtime)) &&
+        (request.constraints ?? []).every((constraint) => meets(attributes, constraint)),
+    );
+    return companyObstacle(request, node, {
+      others,
+      attributes: (name) => this.nodes.get(name)!.attributes,
+      eligible: eligible.map(([name]) => name),
+    });
+  }
+
+  #lend(node: string, free: Map<string, number>, { margin }: Lending): void {
+    for (const name of this.on(node)) {
+      const { request, usage } = this.instances.get(name)!;
+      if (!usage) continue;
+      const idleCpu = Math.max(0, Math.floor(request.requests.cpuMillis - usage.cpuMillis * (1 + margin)));
+      const idleMemory = Math.max(0, Math.floor(request.requests.memoryBytes - usage.memoryBytes * (1 + margin)));
+      free.set('cpu', free.get('cpu')! + idleCpu);
+      free.set('memory', free.get('memory')! + idleMemory);
+    }
   }
 
   #forget(instance: string): void {

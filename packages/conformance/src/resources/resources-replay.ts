@@ -8,16 +8,17 @@ const steps = 300;
 
 /** Promises that hold over any history: by chance, with the seed in the name of the test. */
 export function replayTests(suite: ResourcesSuite): void {
+  const by = { company: suite.supports.company, usage: suite.lends };
   describe.each(suite.seeds)('over a history by chance (seed %i)', (seed) => {
     test('nothing is over-committed, placed twice or placed where it must not be', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       for (let step = 0; step < steps; step++) history.step();
       expect(cluster.log.filter(({ type }) => type === 'InstancePlaced').length).toBeGreaterThan(20);
     });
     test('at rest, nobody waits who could be placed', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       for (let step = 0; step < steps; step++) {
         history.step();
         if (step % 50 !== 49) continue;
@@ -31,7 +32,7 @@ export function replayTests(suite: ResourcesSuite): void {
     });
     test('the log alone gives the state: a restart repeats nothing and goes on the same', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       for (let step = 0; step < steps; step++) {
         history.step();
         if (step % 30 !== 29) continue;
@@ -44,7 +45,7 @@ export function replayTests(suite: ResourcesSuite): void {
     });
     test('react and decide leave the state as it is', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       const { snapshot } = cluster.policy;
       for (let step = 0; step < steps; step++) {
         history.step();
@@ -58,7 +59,7 @@ export function replayTests(suite: ResourcesSuite): void {
     });
     test.runIf(suite.supports.snapshot)('a snapshot goes on as the state it was made of', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       for (let step = 0; step < steps; step++) {
         history.step();
         if (step % 20 !== 19) continue;
@@ -71,7 +72,7 @@ export function replayTests(suite: ResourcesSuite): void {
     });
     test('it takes over from another that placed at will', () => {
       const cluster = suite.harness();
-      const history = new RandomHistory(cluster, seed);
+      const history = new RandomHistory(cluster, seed, by);
       cluster.settle = () => placeFirstFit(cluster);
       for (let step = 0; step < steps; step++) history.step();
       const taken = suite.harness();
@@ -80,7 +81,7 @@ export function replayTests(suite: ResourcesSuite): void {
       taken.settle();
       expect(held).toBeGreaterThan(0);
       comeToRest(taken);
-      const rest = new RandomHistory(taken, seed + 1_000);
+      const rest = new RandomHistory(taken, seed + 1_000, by);
       for (let step = 0; step < steps / 3; step++) rest.step();
     });
   });
