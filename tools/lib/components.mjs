@@ -14,6 +14,7 @@ export const components = [
   { package: 'xz-utils', commands: ['xz'], purpose: 'compressed images' },
   { package: 'zstd', commands: ['zstd'], purpose: 'compressed images' },
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
+  { package: 'lxd', commands: ['lxd'], purpose: 'an LXD daemon for guests' },
   { package: 'docker.io', commands: ['dockerd'], purpose: 'a Docker Engine for guests' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
   { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },

@@ -6,6 +6,7 @@ export {
   type LayoutQuestion,
 } from './control-groups.ts';
 export { type DaemonOptions, DetachedDaemon, endProcess, unmountBelow } from './detached-daemon.ts';
+export { ExitLedger, type LedgerEntry } from './exit-ledger.ts';
 export { type FileLockOptions, withFileLock } from './file-lock.ts';
 export { digest, guestName, hostName } from './guest-name.ts';
 export {

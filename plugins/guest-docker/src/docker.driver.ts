@@ -1,4 +1,4 @@
-import { checkMounts, type GuestRecords, InstanceLocks, Wakeups } from '@cloudos/host-tools';
+import { checkMounts, ExitLedger, type GuestRecords } from '@cloudos/host-tools';
 import {
   CloudosError,
   type ExecRequest,
@@ -13,7 +13,7 @@ import {
   type OutputChunk,
 } from '@cloudos/sdk';
 import type { Container } from 'dockerode';
-import { type Observable, Subject } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { execInContainer } from './container-exec.ts';
 import { readLogs } from './container-logs.ts';
 import { checkSpec } from './container-options.ts';
@@ -25,20 +25,16 @@ import type { GuestRecord } from './guest-record.ts';
 
 /** How long a killed container may take to be gone. */
 const killedMaxMs = 10_000;
-/** How often a wait looks by itself, should the engine tell nothing. */
-const pollMs = 500;
 
 /** Containers of a Docker Engine. What is known of a guest is in its record and its container; this object holds none of it. */
 export class DockerDriver implements GuestDriver {
-  readonly #exits = new Subject<GuestExit>();
-  readonly exits: Observable<GuestExit> = this.#exits.asObservable();
+  readonly exits: Observable<GuestExit>;
+  readonly #ledger: ExitLedger<GuestRecord>;
   readonly #fingerprints: Observable<GuestFingerprint>;
   readonly #environment: () => Promise<DockerEnvironment>;
   readonly #records: GuestRecords<GuestRecord>;
   readonly #purged: () => Promise<void>;
   readonly #runs: ContainerRuns;
-  readonly #locks = new InstanceLocks();
-  readonly #wakeups = new Wakeups();
 
   constructor(parts: {
     fingerprints: Observable<GuestFingerprint>;
@@ -52,6 +48,8 @@ export class DockerDriver implements GuestDriver {
     this.#environment = parts.environment;
     this.#records = parts.records;
     this.#runs = new ContainerRuns(parts.records);
+    this.#ledger = new ExitLedger(parts.records, (record) => this.#endOf(record));
+    this.exits = this.#ledger.exits;
     this.#purged = parts.purged;
   }
 
@@ -62,7 +60,7 @@ export class DockerDriver implements GuestDriver {
   async create(spec: GuestSpec): Promise<GuestStatus> {
     checkSpec(spec);
     const environment = await this.#environment();
-    return this.#locks.run(spec.instance, async () => {
+    return this.#ledger.locks.run(spec.instance, async () => {
       const before = this.#records.get(spec.instance);
       if (before) return this.#status(environment, before);
       await checkMounts(spec.template.mounts, environment.hostPaths);
@@ -73,9 +71,9 @@ export class DockerDriver implements GuestDriver {
 
   async start(instance: string, attempt: number): Promise<GuestStatus> {
     const environment = await this.#environment();
-    return this.#locks.run(instance, async () => {
+    return this.#ledger.locks.run(instance, async () => {
       const record = this.#record(instance);
-      const current = await this.#settle(environment, record);
+      const current = await this.#status(environment, await this.#ledger.settle(record));
       if (current.state !== 'created') {
         if (attempt === current.attempt) return current;
         if (current.state !== 'exited' || attempt < current.attempt) {
@@ -91,9 +89,9 @@ export class DockerDriver implements GuestDriver {
 
   async stop(instance: string, graceMs: number): Promise<GuestExit | undefined> {
     const environment = await this.#environment();
-    const record = await this.#locks.run(instance, async () => {
-      const found = this.#record(instance);
-      const { state } = await this.#settle(environment, found);
+    const record = await this.#ledger.locks.run(instance, async () => {
+      const found = await this.#ledger.settle(this.#record(instance));
+      const { state } = await this.#status(environment, found);
       if (found.container === undefined || (state !== 'running' && state !== 'paused')) return undefined;
       const stopping = await this.#records.save({ ...found, stopping: found.container });
       await this.#runs.signal(environment, found.container, graceMs > 0 ? 'SIGTERM' : 'SIGKILL');
@@ -102,10 +100,10 @@ export class DockerDriver implements GuestDriver {
       return stopping;
     });
     if (record?.container === undefined) return undefined;
-    const polite = await this.#ended(environment, record, graceMs);
+    const polite = await this.#ledger.ended(instance, record.attempt, graceMs);
     if (polite) return polite;
     await this.#runs.signal(environment, record.container, 'SIGKILL');
-    const killed = await this.#ended(environment, record, killedMaxMs);
+    const killed = await this.#ledger.ended(instance, record.attempt, killedMaxMs);
     if (killed) return killed;
     throw new CloudosError('GUEST_UNRESPONSIVE', `${instance} is not gone ${killedMaxMs} ms after it was killed`);
   }
@@ -113,7 +111,7 @@ export class DockerDriver implements GuestDriver {
   async remove(instance: string): Promise<void> {
     if (!this.#records.get(instance)) return;
     const environment = await this.#environment();
-    await this.#locks.run(instance, () => this.#runs.dispose(environment, instance));
+    await this.#ledger.locks.run(instance, () => this.#runs.dispose(environment, instance));
   }
 
   async list(): Promise<readonly GuestStatus[]> {
@@ -150,7 +148,7 @@ export class DockerDriver implements GuestDriver {
 
   async pause(instance: string): Promise<void> {
     const environment = await this.#environment();
-    await this.#locks.run(instance, async () => {
+    await this.#ledger.locks.run(instance, async () => {
       const container = await this.#running(environment, instance, true);
       if ((await container.inspect()).State.Paused) return;
       await container.pause().catch((error: unknown) => Promise.reject(engineError(error, `pausing ${instance}`)));
@@ -159,7 +157,7 @@ export class DockerDriver implements GuestDriver {
 
   async resume(instance: string): Promise<void> {
     const environment = await this.#environment();
-    await this.#locks.run(instance, async () => {
+    await this.#ledger.locks.run(instance, async () => {
       const container = await this.#running(environment, instance, true);
       await this.#runs.unpause(environment, container.id);
     });
@@ -172,30 +170,27 @@ export class DockerDriver implements GuestDriver {
       const instance = found[labels.instance];
       if (instance !== undefined) instances.add(instance);
     }
-    await Promise.all([...instances].map((each) => this.#locks.run(each, () => this.#runs.dispose(environment, each))));
+    await Promise.all(
+      [...instances].map((each) => this.#ledger.locks.run(each, () => this.#runs.dispose(environment, each))),
+    );
     await environment.images.removeAll();
     await environment.network?.engine.remove();
     await environment.network?.node.remove();
     await this.#purged();
   }
 
-  /** Looks whether the guest has ended: tells of it once. To be called when the engine says so, or was away. */
-  async look(instance: string): Promise<void> {
-    const environment = await this.#environment();
-    await this.#locks.run(instance, async () => {
-      const record = this.#records.get(instance);
-      if (record) await this.#settle(environment, record);
-    });
-    this.#wakeups.wake(instance);
+  /** Looks whether the guest has ended. To be called when the engine says so. */
+  look(instance: string): Promise<void> {
+    return this.#ledger.look(instance);
   }
 
-  /** {@link look} at every guest. */
-  async lookAtAll(): Promise<void> {
-    for (const { spec } of await this.#records.all()) await this.look(spec.instance);
+  /** {@link look} at every guest: after the engine was away. */
+  lookAtAll(): Promise<void> {
+    return this.#ledger.lookAtAll();
   }
 
   close(): void {
-    this.#exits.complete();
+    this.#ledger.close();
   }
 
   /** What the guest does now. */
@@ -203,37 +198,14 @@ export class DockerDriver implements GuestDriver {
     return statusOf(record, await this.#inspect(environment, record));
   }
 
-  /** {@link #status}, for whoever holds the lock: an end that is seen for the first time is written down, and told. */
-  async #settle(environment: DockerEnvironment, record: GuestRecord): Promise<GuestStatus> {
-    const container = await this.#inspect(environment, record);
-    if (record.attempt === 0 || record.exit || isRunning(container)) return statusOf(record, container);
-    const exit = exitOf(record, container);
-    const ended = await this.#records.save({ ...record, exit });
-    this.#exits.next(exit);
-    return statusOf(ended, container);
+  async #endOf(record: GuestRecord): Promise<GuestExit | undefined> {
+    const container = await this.#inspect(await this.#environment(), record);
+    return isRunning(container) ? undefined : exitOf(record, container);
   }
 
   #inspect({ docker }: DockerEnvironment, { container: id, spec }: GuestRecord) {
     if (id === undefined) return undefined;
     return unlessAbsent(`container of ${spec.instance}`, () => docker.getContainer(id).inspect());
-  }
-
-  /** The exit of that container as soon as it is there; undefined after that time. */
-  async #ended(environment: DockerEnvironment, record: GuestRecord, timeoutMs: number): Promise<GuestExit | undefined> {
-    const { instance } = record.spec;
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const exit = await this.#locks.run(instance, async () => {
-        const now = this.#records.get(instance);
-        if (!now || now.container !== record.container) return 'gone';
-        return (await this.#settle(environment, now)).exit;
-      });
-      if (exit === 'gone') return undefined;
-      if (exit) return exit;
-      const left = deadline - Date.now();
-      if (left <= 0) return undefined;
-      await this.#wakeups.next(instance, Math.min(left, pollMs));
-    }
   }
 
   async #running(environment: DockerEnvironment, instance: string, orPaused = false): Promise<Container> {

@@ -1,0 +1,202 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { chown, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  awaitProgram,
+  closedStdio,
+  findTool,
+  guestName,
+  isAlive,
+  logBlocks,
+  loggerFunction,
+  logSizes,
+  type ProcessIdentity,
+  passSignalsOn,
+  removeTree,
+  runCommand,
+  shellWord,
+  startTimeOf,
+  toolEnvironment,
+} from '@cloudos/host-tools';
+import { CloudosError } from '@cloudos/sdk';
+import type { GuestRecord } from './guest-record.ts';
+import { guestPaths, toolCommand } from './guest-tools.ts';
+
+/** How a program ended, as the first process of its guest wrote it down. `status` is that of sh: 128 + n for signal n. */
+export interface ProgramEnd {
+  readonly attempt: number;
+  readonly status: number;
+  readonly oomKills: number;
+  /** The command was not found, so that nothing ran. */
+  readonly commandLacking: boolean;
+}
+
+/** The directories of guests on the node: `own/` is seen by the guest, logs and what else is the driver's beside it. */
+export class GuestFiles {
+  readonly #dataDir: string;
+  readonly #tools: string;
+  readonly #logMaxBytes: number;
+
+  /** @param tools as `prepareTools` made them */
+  constructor(dataDir: string, tools: string, logMaxBytes: number) {
+    this.#dataDir = dataDir;
+    this.#tools = tools;
+    this.#logMaxBytes = logMaxBytes;
+  }
+
+  get tools(): string {
+    return this.#tools;
+  }
+
+  directory(instance: string): string {
+    return join(this.#dataDir, 'files', guestName(instance));
+  }
+
+  /** What the guest sees as its own. */
+  own(instance: string): string {
+    return join(this.directory(instance), 'own');
+  }
+
+  async make(instance: string): Promise<void> {
+    // Others may pass through to `own`, and see nothing of the rest.
+    await mkdir(this.directory(instance), { recursive: true, mode: 0o711 });
+    await mkdir(this.own(instance), { recursive: true, mode: 0o700 });
+  }
+
+  async remove(instance: string): Promise<void> {
+    const pump = this.#pump(instance);
+    // The readers are children of the process that is written down, in a group of their own.
+    if (pump) killGroup(pump.pid);
+    await removeTree(this.directory(instance));
+  }
+
+  /** What the guest runs as its first process. */
+  async initCommand(): Promise<string> {
+    return `${await toolCommand(this.#tools, 'sh')} ${guestPaths.own}/init`;
+  }
+
+  /**
+   * Readies a run: the script of the first process, pipes for its output and somebody who reads them.
+   * @param owner the user of the node that the guest's root is
+   */
+  async prepareRun(record: GuestRecord, attempt: number, owner: number, secrets: Readonly<Record<string, string>>) {
+    const { instance } = record.spec;
+    const own = this.own(instance);
+    await mkdir(join(own, 'cg'), { recursive: true, mode: 0o755 });
+    for (const name of ['init', 'begun', 'ended']) await rm(join(own, name), { force: true });
+    for (const name of ['out', 'err']) {
+      if (!existsSync(join(own, name)))
+        await runCommand(findTool('mkfifo') ?? 'mkfifo', ['-m', '622', join(own, name)]);
+    }
+    await writeFile(join(own, 'init'), await this.#script(record, attempt, secrets), { mode: 0o500 });
+    for (const name of ['', 'init', 'out', 'err']) await chown(join(own, name), owner, owner);
+    await this.repair(instance);
+  }
+
+  /** Whether the program of the run was started. */
+  hasBegun(instance: string): boolean {
+    return existsSync(join(this.own(instance), 'begun'));
+  }
+
+  /** The secrets of the run are in its script, which has been read by now. */
+  async begun(instance: string): Promise<void> {
+    await rm(join(this.own(instance), 'init'), { force: true });
+  }
+
+  /** Undefined as long as the record is not there, or not complete. */
+  end(instance: string): ProgramEnd | undefined {
+    try {
+      const text = readFileSync(join(this.own(instance), 'ended'), 'utf8');
+      const [, attempt, status, oomKills, lacking] = /^(\d+) (\d+) (\d+)( lacking)?\n$/.exec(text) ?? [];
+      if (attempt === undefined) return undefined;
+      return {
+        attempt: Number(attempt),
+        status: Number(status),
+        oomKills: Number(oomKills),
+        commandLacking: lacking !== undefined,
+      };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Starts the reader of a guest's output again where it was killed. */
+  async repair(instance: string): Promise<void> {
+    if (!this.#pump(instance)) await this.#startPump(instance);
+  }
+
+  async #script({ program, spec }: GuestRecord, attempt: number, secrets: Readonly<Record<string, string>>) {
+    if (!program) throw new CloudosError('GUEST_STATE', `${spec.instance} is a machine with an init of its own`);
+    const { own } = guestPaths;
+    const mount = await toolCommand(this.#tools, 'mount');
+    const exports = Object.entries(secrets).map(([name, value]) => `export ${name}=${shellWord(value)}`);
+    // The memory group of the guest as itself sees it, v1 or v2, tells why a program was killed.
+    return `exec </dev/null >${own}/out 2>${own}/err
+${mount} -t cgroup -o memory none ${own}/cg 2>/dev/null || ${mount} -t cgroup2 none ${own}/cg 2>/dev/null
+${exports.join('\n')}
+cd ${shellWord(program.workingDir)} 2>/dev/null || { echo "${attempt} 126 0" >${own}/ended; exit 126; }
+set -- ${program.command.map(shellWord).join(' ')}
+case $1 in
+  */*) [ -x "$1" ] && [ ! -d "$1" ] ;;
+  *) command -v -- "$1" >/dev/null ;;
+esac || { echo "${attempt} 127 0 lacking" >${own}/ended; exit 127; }
+${passSignalsOn}
+( trap - TERM INT HUP USR1 USR2; exec "$@" ) &
+program=$!
+echo >${own}/begun
+${awaitProgram}
+oom=0
+for file in memory.oom_control memory.events; do
+  [ -r ${own}/cg/$file ] || continue
+  while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done <${own}/cg/$file
+done
+echo "${attempt} $status $oom" >${own}/ended
+exit $status
+`;
+  }
+
+  #pump(instance: string): ProcessIdentity | undefined {
+    try {
+      const pump = JSON.parse(readFileSync(join(this.directory(instance), 'pump.json'), 'utf8')) as ProcessIdentity;
+      return isAlive(pump) ? pump : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A process of the node that copies both pipes into log files of bounded size. It outlives the driver. */
+  async #startPump(instance: string): Promise<void> {
+    const directory = this.directory(instance);
+    const sizes = await logSizes(directory);
+    const script = `${loggerFunction(this.#logMaxBytes)}
+exec 3<>own/out 4<>own/err
+logger stdout ${logBlocks(this.#logMaxBytes, sizes.stdout)} <&3 &
+logger stderr ${logBlocks(this.#logMaxBytes, sizes.stderr)} <&4 &
+wait
+`;
+    const child = spawn('/bin/sh', ['-c', script], {
+      cwd: directory,
+      env: { ...toolEnvironment },
+      detached: true,
+      stdio: closedStdio(['ignore', 'ignore', 'ignore']),
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    child.unref();
+    const pid = child.pid ?? 0;
+    const path = join(directory, 'pump.json');
+    await writeFile(`${path}.tmp`, JSON.stringify({ pid, startTime: startTimeOf(pid) ?? '' }));
+    await rename(`${path}.tmp`, path);
+  }
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}

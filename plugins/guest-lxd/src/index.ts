@@ -1,0 +1,1 @@
+export { guestLxd, guestLxd as default } from './plugin.ts';

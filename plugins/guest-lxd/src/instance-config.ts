@@ -1,0 +1,118 @@
+import { macOf, type NodeBridge } from '@cloudos/node-network';
+import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import type { GuestRecord } from './guest-record.ts';
+import { guestPaths } from './guest-tools.ts';
+
+/** Configuration keys by which our instances are known at the daemon. */
+export const keys = { owner: 'user.cloudos.owner', instance: 'user.cloudos.instance' } as const;
+
+const memoryLimitMinBytes = 6 * 1024 * 1024;
+
+/** Checks what a container is asked to be. @throws CloudosError GUEST_SPEC_INVALID */
+export function checkSpec({ instance, template }: GuestSpec): void {
+  const refuse = (what: string) => {
+    throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: ${what}`);
+  };
+  const { memoryBytes } = template.limits;
+  if (memoryBytes > 0 && memoryBytes < memoryLimitMinBytes) {
+    refuse(`a memory limit of ${memoryBytes} bytes is too small; the least is ${memoryLimitMinBytes}`);
+  }
+  // The guest's root is nobody on the node, and idmapped mounts are not there on every kernel.
+  if (template.mounts?.length) refuse('guests of LXD see no paths of the node; use another runtime for that');
+  if (template.readOnlyRoot) refuse('a machine of LXD writes to its root; use another runtime for a read-only one');
+  if (template.workingDir !== undefined && !template.workingDir.startsWith('/')) {
+    refuse(`the working directory ${template.workingDir} is not an absolute path`);
+  }
+  for (const variable of template.env) {
+    if (/[=\s]/.test(variable.name)) refuse(`an environment variable cannot be called ${variable.name}`);
+    if ('secret' in variable && !/^[A-Za-z_]\w*$/.test(variable.name)) {
+      refuse(`a variable with a secret is named by letters, digits and underscores, not ${variable.name}`);
+    }
+    if ('value' in variable && variable.value.includes('\n')) refuse(`the variable ${variable.name} has several lines`);
+  }
+  const texts = [...(template.command ?? []), ...(template.args ?? []), template.workingDir ?? ''];
+  if (texts.some((text) => text.includes('\0'))) refuse('a command contains a NUL character');
+}
+
+export interface InstancePlan {
+  readonly record: GuestRecord;
+  readonly owner: string;
+  readonly pool: string;
+  readonly profiles: readonly string[];
+  /** Command line of the first process; absent: the image's own init. */
+  readonly init: string | undefined;
+  readonly directories: { readonly tools: string; readonly own: string };
+  readonly network: { readonly bridge: NodeBridge; readonly address: string; readonly link: string } | undefined;
+}
+
+/** What an instance is made of: configuration and devices in the terms of the daemon. */
+export interface InstanceParts {
+  readonly config: Readonly<Record<string, string>>;
+  readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly profiles: readonly string[];
+}
+
+/**
+ * A container as LXD and Incus take it (LXD documentation, "Instance options", "Disk device", "NIC device"): unprivileged,
+ * its users those of a range of the node. What they leave to LXC is said in lxc.container.conf(5).
+ */
+export function instanceParts(plan: InstancePlan): InstanceParts {
+  const { record, directories, network } = plan;
+  const { limits } = record.spec.template;
+  return {
+    profiles: plan.profiles,
+    config: {
+      [keys.owner]: plan.owner,
+      [keys.instance]: record.spec.instance,
+      'boot.autostart': 'false',
+      'security.nesting': 'false',
+      'security.privileged': 'false',
+      'raw.lxc': rawLines(plan).join('\n'),
+      ...(limits.memoryBytes > 0 && { 'limits.memory': `${limits.memoryBytes}B`, 'limits.memory.swap': 'false' }),
+      ...(limits.cpuMillis > 0 && {
+        'limits.cpu.allowance': `${Math.max(1, Math.round(limits.cpuMillis / 10))}ms/100ms`,
+      }),
+      // The first process is not the guest's own.
+      ...(limits.pids > 0 && { 'limits.processes': String(limits.pids + 1) }),
+      ...environmentOf(record),
+    },
+    devices: {
+      root: { type: 'disk', path: '/', pool: plan.pool },
+      'cloudos-tools': { type: 'disk', source: directories.tools, path: guestPaths.tools, readonly: 'true' },
+      'cloudos-own': { type: 'disk', source: directories.own, path: guestPaths.own },
+      ...(network && {
+        eth0: {
+          type: 'nic',
+          nictype: 'bridged',
+          parent: network.bridge.name,
+          name: 'eth0',
+          host_name: network.link,
+          hwaddr: macOf(network.address),
+        },
+      }),
+    },
+  };
+}
+
+function rawLines({ record, init, network }: InstancePlan): string[] {
+  const { user } = record.spec.template;
+  return [
+    ...(init === undefined ? [] : [`lxc.init.cmd = ${init}`, 'lxc.signal.halt = SIGTERM']),
+    ...(init !== undefined && user ? [`lxc.init.uid = ${user}`, `lxc.init.gid = ${user}`] : []),
+    ...(network
+      ? [
+          `lxc.net.0.ipv4.address = ${network.address}/${network.bridge.prefix}`,
+          `lxc.net.0.ipv4.gateway = ${network.bridge.gateway}`,
+        ]
+      : []),
+  ];
+}
+
+/** Values only: secrets reach a guest when it starts, and never the database of the daemon. */
+function environmentOf({ program, spec }: GuestRecord): Record<string, string> {
+  const values = spec.template.env.flatMap((variable) =>
+    'value' in variable ? [[variable.name, variable.value]] : [],
+  );
+  const all = { ...program?.env, ...(Object.fromEntries(values) as Record<string, string>) };
+  return Object.fromEntries(Object.entries(all).map(([name, value]) => [`environment.${name}`, value]));
+}

@@ -1,0 +1,110 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { findTool, runCommand } from '@cloudos/host-tools';
+import { type ImageStore, type OciImage, rootDirectory } from '@cloudos/images';
+import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import type { LxdClient } from './lxd-client.ts';
+
+const packMaxMs = 600_000;
+/** Value of the property by which our images are known at the daemon. */
+const ours = 'cloudos';
+
+interface DaemonImage {
+  readonly fingerprint: string;
+  readonly properties?: Readonly<Record<string, string>>;
+}
+
+/** Brings images of the machine's store to the daemon, lazily and once. */
+export class LxdImages {
+  readonly #client: LxdClient;
+  readonly #store: ImageStore;
+  readonly #node: string;
+  readonly #loading = new Map<string, Promise<string>>();
+
+  constructor(client: LxdClient, store: ImageStore, node: string) {
+    this.#client = client;
+    this.#store = store;
+    this.#node = node;
+  }
+
+  /**
+   * The image, held for the guest.
+   * @throws CloudosError IMAGE_NOT_FOUND, IMAGE_CORRUPT, IMAGE_UNSUITABLE
+   */
+  async hold({ instance, template }: GuestSpec): Promise<OciImage> {
+    const image = await this.#store.resolve(template.image);
+    if (image.kind !== 'oci') {
+      throw new CloudosError('IMAGE_UNSUITABLE', `${template.image} is an image of the kind ${image.kind}`, {
+        remedy: 'use an image with a root file system, or another runtime',
+      });
+    }
+    await this.#store.hold(image.digest, holderOf(this.#node, instance));
+    return image;
+  }
+
+  async release(instance: string, digest: string | undefined): Promise<void> {
+    if (digest !== undefined) await this.#store.release(digest, holderOf(this.#node, instance));
+  }
+
+  /** Fingerprint of the image at the daemon. */
+  provide(image: OciImage): Promise<string> {
+    const loading = this.#loading.get(image.digest) ?? this.#provide(image);
+    this.#loading.set(image.digest, loading);
+    return loading.finally(() => {
+      if (this.#loading.get(image.digest) === loading) this.#loading.delete(image.digest);
+    });
+  }
+
+  async #provide(image: OciImage): Promise<string> {
+    const found = (await this.#ours()).find(({ properties }) => properties?.digest === image.digest);
+    if (found) return found.fingerprint;
+    const archive = await unifiedArchive(this.#store, image);
+    try {
+      const operation = await this.#client.upload('/1.0/images', archive);
+      return String(operation?.metadata?.fingerprint);
+    } catch (error) {
+      // Another driver of this machine was faster.
+      const again = (await this.#ours()).find(({ properties }) => properties?.digest === image.digest);
+      if (again) return again.fingerprint;
+      throw error;
+    }
+  }
+
+  async #ours(): Promise<DaemonImage[]> {
+    const images = await this.#client.get<DaemonImage[] | null>('/1.0/images?recursion=1');
+    return (images ?? []).filter(({ properties }) => properties?.os === ours);
+  }
+
+  /** Removes what was brought to the daemon. Instances don't need their image once they are made. */
+  async removeAll(): Promise<void> {
+    for (const { fingerprint } of await this.#ours()) {
+      await this.#client.change('DELETE', `/1.0/images/${fingerprint}`).catch(() => {}); // another one was faster
+    }
+  }
+}
+
+/** How the store knows the guest. */
+export function holderOf(node: string, instance: string): string {
+  return `lxd ${node}/${instance}`;
+}
+
+/** One archive with `metadata.yaml` and `rootfs/` (LXD documentation, "Image format", unified tarball). */
+async function unifiedArchive(store: ImageStore, image: OciImage): Promise<string> {
+  const root = await rootDirectory(store, image);
+  const tar = findTool('tar') ?? 'tar';
+  const form = await store.derive(image.digest, 'lxd', async (directory) => {
+    const archive = join(directory, 'image.tar');
+    const metadata = [
+      `architecture: ${image.architecture === 'arm64' ? 'aarch64' : 'x86_64'}`,
+      'creation_date: 1',
+      `properties: { os: ${ours}, digest: "${image.digest}", description: ${JSON.stringify(image.reference)} }`,
+    ];
+    await writeFile(join(directory, 'metadata.yaml'), `${metadata.join('\n')}\n`);
+    await runCommand(tar, ['-C', directory, '-cf', archive, 'metadata.yaml'], { timeoutMs: packMaxMs });
+    // Names of members and of hard links move below `rootfs`, targets of symbolic links stay as they are.
+    const rename = '--transform=flags=rhS;s,^\\.,rootfs,';
+    const options = ['--numeric-owner', '--xattrs', rename];
+    await runCommand(tar, [...options, '-C', root, '-rf', archive, '.'], { timeoutMs: packMaxMs });
+  });
+  return join(form, 'image.tar');
+}

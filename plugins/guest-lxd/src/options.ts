@@ -1,0 +1,26 @@
+import { z } from 'zod';
+
+export const lxdConfig = z.strictObject({
+  /**
+   * `shared`: a daemon that somebody else runs, at `socket`. `own`: an lxd of the node's own, with its own directory,
+   * started with the first guest. It outlives the kernel, as its containers do; `cloudos down` ends it.
+   */
+  daemon: z.enum(['shared', 'own']).default('shared'),
+  /** Socket of a shared daemon: LXD's, or Incus' (`/var/lib/incus/unix.socket`). */
+  socket: z.string().startsWith('/', 'the absolute path of a unix socket').default('/var/lib/lxd/unix.socket'),
+  /** Storage pool for the roots of guests. An own daemon has one of the driver `dir`. */
+  pool: z.string().min(1).default('default'),
+  /** Profiles that each guest has beside what is asked of it. Names as the daemon knows them. */
+  profiles: z.array(z.string().min(1)).default([]),
+  /** Of the current log file of each stream; one older file of that size is kept beside it. */
+  logMaxBytes: z
+    .int()
+    .min(64 * 1024)
+    .max(2 ** 40)
+    .default(10 * 1024 * 1024),
+  /** How long the daemon may take to answer, and an own one to come up. */
+  daemonTimeoutMs: z.int().min(100).max(600_000).default(60_000),
+  /** How often a daemon that is gone is looked for. */
+  retryMs: z.int().min(50).max(3_600_000).default(1_000),
+});
+export type LxdConfig = z.infer<typeof lxdConfig>;

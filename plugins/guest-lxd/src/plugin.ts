@@ -1,0 +1,168 @@
+import { join } from 'node:path';
+import { digest, GuestRecords, guestName } from '@cloudos/host-tools';
+import { ImageStore } from '@cloudos/images';
+import { NodeNetwork } from '@cloudos/node-network';
+import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
+import { BehaviorSubject } from 'rxjs';
+import { GuestFiles } from './guest-files.ts';
+import type { GuestRecord } from './guest-record.ts';
+import { prepareTools } from './guest-tools.ts';
+import type { LxdEnvironment } from './instance-life.ts';
+import { LxdDriver } from './lxd.driver.ts';
+import { LxdClient } from './lxd-client.ts';
+import { LxdEvents } from './lxd-events.ts';
+import { holderOf, LxdImages } from './lxd-images.ts';
+import { type LxdConfig, lxdConfig } from './options.ts';
+import { OwnDaemon } from './own-daemon.ts';
+
+/** System containers: whole machines with an init of their own, or a program with a userland around it. */
+export const guestLxd = definePlugin({
+  name: 'guest-lxd',
+  slot: 'guest',
+  apiVersion: 1,
+  description: 'System containers on an LXD or Incus daemon, shared or of the node alone',
+  supports: {
+    adopt: true,
+    exec: true,
+    tty: true,
+    logs: true,
+    logsSince: false,
+    stats: true,
+    pause: true,
+    snapshot: true,
+    snapshotMemory: false,
+    export: true,
+    network: true,
+    guestNetwork: true,
+    signals: true,
+    commandCheck: true,
+    imageCheck: true,
+    imageDigest: true,
+    memoryLimit: true,
+    cpuLimit: true,
+    pidsLimit: true,
+    diskLimit: false,
+    readOnlyRoot: false,
+    mounts: false,
+    secrets: true,
+    unprivileged: false,
+  },
+  config: lxdConfig,
+  create: createLxd,
+});
+
+/** What the daemon says of itself. */
+interface Server {
+  readonly environment: {
+    readonly server: string;
+    readonly server_version: string;
+    readonly kernel_features?: Readonly<Record<string, string>>;
+    readonly storage: string;
+  };
+}
+
+async function createLxd(context: PluginContext, config: LxdConfig): Promise<LxdDriver> {
+  const { scope, clock, logger, dataDir, stateDir } = context;
+  const own = config.daemon === 'own' ? new OwnDaemon(dataDir) : undefined;
+  const client = new LxdClient(own?.socket ?? config.socket, config.daemonTimeoutMs);
+  const owner = digest(dataDir, 16);
+  const node = context.node?.id ?? 'local';
+  const store = ImageStore.of(stateDir);
+  const network = NodeNetwork.obstacle() ? undefined : new NodeNetwork({ stateDir, node });
+  const records = new GuestRecords<GuestRecord>(join(dataDir, 'guests'));
+  await sweep(records, store, node, network);
+
+  const wake = async () => own?.ensure(config.pool, config.daemonTimeoutMs);
+  const ask = async (): Promise<Server> => {
+    await wake();
+    return client.get<Server>('/1.0');
+  };
+  // An own daemon that does not run is started with the first guest, not to find out what it could do.
+  const isAsleep = () => own !== undefined && !own.isRunning;
+  const look = () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask));
+  const fingerprints = new BehaviorSubject(await look());
+  scope.defer('fingerprint', () => fingerprints.complete());
+
+  const events = new LxdEvents({ client, clock, logger, retryMs: config.retryMs, wake });
+  let reached = false;
+  const environment = async (): Promise<LxdEnvironment> => {
+    if (!reached || isAsleep()) {
+      await ask();
+      reached = true;
+      if (!scope.closed) await events.begin();
+    }
+    const files = new GuestFiles(dataDir, await prepareTools(dataDir), config.logMaxBytes);
+    const images = new LxdImages(client, store, node);
+    const { pool, profiles } = config;
+    return { client, images, files, network, owner, stateDir, pool, profiles };
+  };
+  const driver = new LxdDriver({
+    fingerprints,
+    environment,
+    records,
+    purged: async () => {
+      events.end();
+      reached = false;
+      await own?.remove();
+    },
+  });
+  scope.defer('exits', () => driver.close());
+
+  const attempt = (what: string, call: () => Promise<void>) =>
+    void call().catch((error: unknown) => logger.warn(`${what}: ${messageOf(error)}`));
+  const ended = events.ended.subscribe((name) => attempt(name, () => driver.look(name)));
+  const connected = events.connected.subscribe((isConnected) => {
+    if (isConnected) attempt('looking at all instances', () => driver.lookAtAll());
+    attempt('fingerprint', async () => {
+      const print = await (isConnected ? look() : fingerprintOf(() => client.get<Server>('/1.0')));
+      if (!scope.closed) fingerprints.next(print);
+    });
+  });
+  scope.defer('events of the daemon', () => {
+    ended.unsubscribe();
+    connected.unsubscribe();
+    events.end();
+  });
+  if (!isAsleep()) await events.begin();
+  return driver;
+}
+
+/** Gives back what was claimed for guests that a crash kept from being written down. */
+async function sweep(
+  records: GuestRecords<GuestRecord>,
+  store: ImageStore,
+  node: string,
+  network: NodeNetwork | undefined,
+): Promise<void> {
+  const instances = (await records.all()).map(({ spec }) => spec.instance);
+  await store.sweepHolds(holderOf(node, ''), new Set(instances.map((instance) => holderOf(node, instance))));
+  await network?.sweep('lxd', new Set(instances.map((instance) => guestName(instance))));
+}
+
+async function sleepingFingerprint(own: OwnDaemon): Promise<GuestFingerprint> {
+  try {
+    return { available: true, runtime: 'lxd', version: await own.version(), features: {}, warnings: [] };
+  } catch (error) {
+    return unavailable(error);
+  }
+}
+
+async function fingerprintOf(ask: () => Promise<Server>): Promise<GuestFingerprint> {
+  try {
+    const { environment } = await ask();
+    const features = { server: environment.server, storage: environment.storage };
+    return { available: true, runtime: 'lxd', version: environment.server_version, features, warnings: [] };
+  } catch (error) {
+    return unavailable(error);
+  }
+}
+
+function unavailable(error: unknown): GuestFingerprint {
+  const { remedy } = error as Partial<CloudosError>;
+  return {
+    available: false,
+    runtime: 'lxd',
+    reason: messageOf(error),
+    remedy: remedy ?? 'Install and start a daemon: apt-get install lxd',
+  };
+}
