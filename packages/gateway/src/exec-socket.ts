@@ -27,17 +27,22 @@ export function execRequestOf(query: z.output<typeof execQuery>): ExecRequest {
 export class ExecSocket {
   readonly #socket: WebSocket;
   readonly #bounds: GatewayBounds;
+  readonly #messageWaitMs: () => number;
+  #waiting: NodeJS.Timeout | undefined;
   #session: ExecSession | undefined;
   #closed = false;
   #stdinBytes = 0;
   #stdin: Promise<void> = Promise.resolve();
 
-  constructor(socket: WebSocket, bounds: GatewayBounds) {
+  /** @param messageWaitMs told of each message; answers how long no more should be read */
+  constructor(socket: WebSocket, bounds: GatewayBounds, messageWaitMs: () => number) {
     this.#socket = socket;
     this.#bounds = bounds;
+    this.#messageWaitMs = messageWaitMs;
     socket.binaryType = 'nodebuffer';
     socket.on('close', () => {
       this.#closed = true;
+      clearTimeout(this.#waiting);
       this.#session?.kill();
     });
   }
@@ -82,7 +87,19 @@ export class ExecSocket {
     });
   }
 
+  /** Input that comes faster than the token may send is taken later: nothing of it is lost. */
+  #slowDown(): void {
+    const waitMs = this.#messageWaitMs();
+    if (waitMs === 0 || this.#waiting) return;
+    this.#socket.pause();
+    this.#waiting = setTimeout(() => {
+      this.#waiting = undefined;
+      if (this.#stdinBytes <= this.#bounds.stdinBufferMaxBytes) this.#socket.resume();
+    }, waitMs);
+  }
+
   #receive(session: ExecSession, data: RawData, isBinary: boolean): void {
+    this.#slowDown();
     if (!isBinary) return this.#socket.close(1003, 'frames are binary: one byte for the channel, then the payload');
     const frame = decodeExecFrame(data as Buffer);
     if (!frame) return this.#socket.close(1008, 'an empty frame names no channel');
@@ -104,7 +121,7 @@ export class ExecSocket {
       .catch(() => {})
       .then(() => {
         this.#stdinBytes -= payload.byteLength;
-        if (this.#stdinBytes <= this.#bounds.stdinBufferMaxBytes / 2) this.#socket.resume();
+        if (this.#stdinBytes <= this.#bounds.stdinBufferMaxBytes / 2 && !this.#waiting) this.#socket.resume();
       });
   }
 

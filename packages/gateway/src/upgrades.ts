@@ -149,7 +149,7 @@ export class Upgrades {
     return {
       kind: 'execs',
       protocols: socketRoutes.exec.protocols,
-      serve: (socket) => void new ExecSocket(socket, bounds).run(kernel, id, request),
+      serve: (socket, session) => void new ExecSocket(socket, bounds, () => session.charge()).run(kernel, id, request),
     };
   }
 

@@ -12,6 +12,8 @@ export interface Session {
   subscription(): () => void;
   /** To be called for each message of the peer. Returns 0, or how many milliseconds it must wait (RATE_LIMITED). */
   message(): number;
+  /** The same where a message cannot be refused: how many milliseconds no more should be read. */
+  charge(): number;
 }
 
 /**
@@ -29,6 +31,7 @@ export function openSession(
     principal,
     subscription: () => admission.subscription(principal),
     message: () => admission.message(principal),
+    charge: () => admission.charge(principal),
     release: () => {
       unhold();
       leave();

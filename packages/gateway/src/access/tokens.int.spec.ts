@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { CloudosClient, type Scope, type WebSocketConstructor } from '@cloudos/client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -34,8 +35,20 @@ describe('tokens and what is open with them', () => {
         followed = 'cut off';
       },
     );
-    expect(followed).toBe('open');
-    return { events, exec, followed: () => reading.then(() => followed) };
+    // The feed over plain HTTP is one more connection.
+    const accept = 'application/x-ndjson';
+    const feed = await bench.get('/v1/events?from=now', { headers: { ...token.headers, accept } });
+    let fed = 'open';
+    const feeding = feed.text().then(
+      () => {
+        fed = 'ended';
+      },
+      () => {
+        fed = 'cut off';
+      },
+    );
+    expect([followed, fed]).toEqual(['open', 'open']);
+    return { events, exec, followed: () => Promise.all([reading, feeding]).then(() => [followed, fed]) };
   };
 
   it('closes everything of a token the moment it is revoked, and of no other', async () => {
@@ -48,7 +61,7 @@ describe('tokens and what is open with them', () => {
     expect(open.events.closed).toEqual({ code: 4401, reason: 'TOKEN_REVOKED' });
     await expect(open.exec.exitCode).rejects.toThrow(/TOKEN_REVOKED/);
     await until('the command was ended', () => bench.kernel.execs[0]?.killed === true);
-    expect(await open.followed()).toBe('cut off');
+    expect(await open.followed()).toEqual(['cut off', 'cut off']);
     await until('the log is read no more', () => bench.kernel.openLogs === 0);
     await expect(token.client.status()).rejects.toMatchObject({
       code: 'TOKEN_REVOKED',
@@ -68,7 +81,7 @@ describe('tokens and what is open with them', () => {
     expect(Date.now()).toBeGreaterThanOrEqual(token.expiresAt ?? Number.POSITIVE_INFINITY);
     expect(open.events.closed).toEqual({ code: 4401, reason: 'TOKEN_EXPIRED' });
     await expect(open.exec.exitCode).rejects.toThrow(/TOKEN_EXPIRED/);
-    expect(await open.followed()).toBe('cut off');
+    expect(await open.followed()).toEqual(['cut off', 'cut off']);
     await expect(token.client.status()).rejects.toMatchObject({ code: 'TOKEN_EXPIRED' });
     expect((await bench.client.tokens())[0]).toMatchObject({ id: token.id, state: 'expired' });
   });
@@ -152,6 +165,55 @@ describe('limits of a token and of an address', () => {
     expect(Number(last.headers.get('retry-after'))).toBeGreaterThan(1);
     expect((await bench.get('/v1/status')).status).toBe(200);
     expect((await bench.get('/v1/status', { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
+  });
+
+  it('bounds messages: a control channel is told to wait, the input of a command comes later', async () => {
+    bench = await openBench({ limits: { messagesPerSecondPerToken: 10 } });
+    bench.kernel.output.set('web-1', []);
+    const scopes: Scope[] = ['events:read', 'guests:exec'];
+    const { token } = await bench.client.createToken({ name: 't', scopes });
+    const listener = new Listener(bench.socketUrl('/v1/events'), { headers: { authorization: `Bearer ${token}` } });
+    await listener.opened();
+    for (let id = 0; id < 40; id++) listener.socket.send(JSON.stringify({ jsonrpc: '2.0', id, method: 'ping' }));
+    await until('all are answered', () => listener.messages.length === 40);
+    const answers = listener.messages.map((message) => JSON.parse(message) as { error?: { data: unknown } });
+    const limited = answers.filter(({ error }) => error !== undefined);
+    expect(limited.length).toBeGreaterThan(5);
+    expect(limited[0]?.error?.data).toMatchObject({
+      code: 'RATE_LIMITED',
+      details: { retryAfterMs: expect.any(Number) },
+    });
+    listener.socket.close();
+    const webSocket = WebSocket as unknown as WebSocketConstructor;
+    const client = new CloudosClient({ url: bench.gateway.url, token, webSocket });
+    const session = await client.exec('web-1', { command: ['cat'] });
+    let echoed = '';
+    session.output.subscribe(({ data }) => {
+      echoed += Buffer.from(data).toString();
+    });
+    const started = Date.now();
+    const words = Array.from({ length: 25 }, (_, n) => `${n} `);
+    for (const word of words) await session.write(Buffer.from(word));
+    await until('they have come', () => echoed.length > 0);
+    await session.write(Buffer.from('last'));
+    await until('all of it has come', () => echoed === `${words.join('')}last`, 20_000);
+    // None are left of the burst: 25 messages at 10 a second, of which those that came at once are made up for.
+    expect(Date.now() - started).toBeGreaterThan(1_200);
+    session.kill();
+  });
+
+  it('counts connections over TLS, and counts them off', async () => {
+    bench = await openBench({ limits: { connectionsPerAddress: 3 }, tls: true });
+    const ca = await readFile(bench.gateway.certificateFile ?? '', 'utf8');
+    for (let round = 0; round < 4; round++) {
+      const open = await Promise.all(Array.from({ length: 3 }, () => bench.listen('/v1/events', { ca }).opened()));
+      const beyond = bench.listen('/v1/events', { ca });
+      await until('it is closed', () => beyond.closed !== undefined);
+      expect(beyond.wasOpen).toBe(false);
+      for (const [at, { socket }] of open.entries()) at % 2 === 0 ? socket.terminate() : socket.close();
+      await until('all are closed', () => open.every(({ closed }) => closed !== undefined));
+      await until('none is counted', () => bench.gateway.connections().subscriptions === 0);
+    }
   });
 
   it('closes TCP connections beyond those of an address on arrival', async () => {

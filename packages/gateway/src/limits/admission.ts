@@ -62,6 +62,11 @@ export class Admission {
     return principal === localPrincipal ? 0 : this.#messages.take(principal.id);
   }
 
+  /** The same for a message that is taken anyway. Returns for how long no more should be read. */
+  charge(principal: Principal): number {
+    return principal === localPrincipal ? 0 : this.#messages.charge(principal.id);
+  }
+
   /** @throws CloudosError CONNECTIONS_EXCEEDED */
   connection(principal: Principal): () => void {
     const release = this.#connections.take(principal.id);

@@ -22,6 +22,18 @@ describe('a rate', () => {
     expect(rate.take('a')).toBe(100);
   });
 
+  it('charges what cannot be refused, up to a debt of one burst', () => {
+    let now = 0;
+    const rate = new Rate(10, 2, () => now);
+    for (let n = 0; n < 20; n++) expect(rate.charge('a')).toBe(0);
+    expect(rate.charge('a')).toBe(100);
+    expect(rate.charge('a')).toBe(200);
+    now += 200;
+    expect(rate.charge('a')).toBe(100);
+    for (let n = 0; n < 100; n++) rate.charge('a');
+    expect(rate.charge('a')).toBe(2_000);
+  });
+
   it('remembers a bounded number of keys, those used last', () => {
     const rate = new Rate(0.5, 2, () => 0);
     expect(rate.take('first')).toBe(0);

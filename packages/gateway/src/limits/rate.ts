@@ -32,6 +32,13 @@ export class Rate {
     return waitMs;
   }
 
+  /** Takes one whether there is one or not. Returns 0, or in how many milliseconds what was taken too much is made up. */
+  charge(key: string): number {
+    const bucket = this.#bucket(key);
+    bucket.tokens = Math.max(bucket.tokens - one, -this.#capacity);
+    return bucket.tokens >= 0 ? 0 : Math.ceil(-bucket.tokens / this.#perSecond);
+  }
+
   #waitMs({ tokens }: Bucket): number {
     return tokens >= one ? 0 : Math.ceil((one - tokens) / this.#perSecond);
   }

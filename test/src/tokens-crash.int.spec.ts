@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TokenStore } from '@cloudos/gateway/testing';
+import { SeededRandom } from '@cloudos/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+
+const program = fileURLToPath(new URL('./fixtures/token-maker.mjs', import.meta.url));
+const rounds = 12;
+const seed = Number(process.env.CLOUDOS_SEED ?? Date.now() % 1_000_000);
+
+/** Lets a process make and revoke tokens, kills it that long after it began, and returns the lines it wrote. */
+function makeAndKill(directory: string, delayMs: number): Promise<string[]> {
+  const child = spawn(process.execPath, [program, directory], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  return new Promise((resolve, reject) => {
+    child.stdout.on('data', (data: Buffer) => {
+      if (output === '') setTimeout(() => child.kill('SIGKILL'), delayMs);
+      output += data.toString();
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      errors += data.toString();
+    });
+    child.on('close', (_code, signal) => {
+      // The last line may be cut off.
+      if (signal === 'SIGKILL') resolve(output.split('\n').slice(1, -1));
+      else reject(new Error(`the process ended by itself: ${errors}`));
+    });
+  });
+}
+
+describe(`tokens over crashes (CLOUDOS_SEED=${seed})`, () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'cloudos-tokens-'));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('are all there once they were acknowledged, and what was revoked stays so', async () => {
+    const random = new SeededRandom(seed);
+    const made = new Map<string, string>();
+    const revoked = new Set<string>();
+    for (let round = 0; round < rounds; round++) {
+      for (const line of await makeAndKill(directory, random.between(0, 60))) {
+        const [what, id = '', token = ''] = line.split(' ');
+        if (what === 'made') made.set(id, token);
+        else revoked.add(id);
+      }
+      const store = await TokenStore.open(directory);
+      for (const [id, token] of made) {
+        const found = store.find(token);
+        // Of those that ended, only the last hundred are remembered; the others let nobody in either.
+        if (revoked.has(id)) expect([id, found === undefined || found.revokedAt !== undefined]).toEqual([id, true]);
+        else expect([id, found?.id]).toEqual([id, id]);
+      }
+    }
+    console.log(`seed ${seed}: ${made.size} made, ${revoked.size} revoked, ${rounds} kills`);
+    expect(made.size).toBeGreaterThan(rounds);
+    expect(revoked.size).toBeGreaterThan(0);
+  }, 180_000);
+});
