@@ -227,6 +227,7 @@ function compose(options: ComposeOptions) {
         writer,
         onFatal: die,
         limits: limits?.nodes,
+        usageAsked: () => parts.get(tokens.resources).slot.active?.provider.asks?.guestUsage === true,
       }),
     );
   return {

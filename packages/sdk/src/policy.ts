@@ -22,6 +22,11 @@ export interface Policy<State = unknown, Command = unknown> {
   react(state: State, events: readonly SharedEvent[], now: number): Decision;
   /** Answers a command. Must not change the state. */
   decide(state: State, command: Command, now: number): Decision | Refusal;
+  /** What the policy wants to be told beside what is told anyway. */
+  readonly asks?: {
+    /** GuestUsageEstimated: a resource manager that lends what is reserved and not used. */
+    readonly guestUsage?: boolean;
+  };
   /** Lets a restart skip the events before a snapshot. `version` changes when the saved shape does. */
   readonly snapshot?: PolicySnapshot<State>;
 }

@@ -44,6 +44,7 @@ export function configurable(
     return last.policy;
   };
   return {
+    asks: { guestUsage: options.reclamation !== undefined },
     initial: () => ({ cluster: initial.initial(), config: undefined }),
     evolve(state, event) {
       initial.evolve(state.cluster, event);

@@ -19,6 +19,7 @@ export interface AgentParts {
   readonly writer: (stream: string, onFailure: (error: unknown) => void) => StreamWriter;
   readonly onFatal: (error: unknown) => void;
   readonly limits: Partial<NodeLimits> | undefined;
+  readonly usageAsked: () => boolean;
 }
 
 /** The agent of one node with the slots of its host and its guest runtimes. */
@@ -38,6 +39,7 @@ export function makeAgent(parts: AgentParts): { agent: NodeAgent; start: () => P
     clock,
     logger,
     onLost,
+    usageAsked: parts.usageAsked,
     ...(limits && { limits }),
   });
   const host = slots.make('host', parts.host, agent.hostHooks, name);

@@ -21,6 +21,7 @@ import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
 import { type GuestLimits, GuestWorker, type GuestWorkplace } from './guest-worker.ts';
 import { same } from './same.ts';
 import { Semaphore } from './semaphore.ts';
+import { UsageWatch } from './usage-watch.ts';
 
 /** Bounds of a node agent. */
 export interface NodeLimits extends GuestLimits {
@@ -52,6 +53,8 @@ export interface NodeAgentOptions {
   /** The host is lost; what the log shall say of it is the kernel's to write. */
   readonly onLost: (reason: string) => void;
   readonly limits?: Partial<NodeLimits>;
+  /** Whether the resource manager in charge asks what guests are expected to need. */
+  readonly usageAsked?: () => boolean;
 }
 
 /**
@@ -66,6 +69,7 @@ export class NodeAgent implements RuntimeOwner {
   readonly #limits: NodeLimits;
   readonly #workplace: GuestWorkplace;
   readonly #workers = new Map<string, GuestWorker>();
+  readonly #usage: UsageWatch;
   readonly #stopping = new AbortController();
   #host: Slot<'host'> | undefined;
   #runtimes: readonly GuestRuntime[] = [];
@@ -81,6 +85,14 @@ export class NodeAgent implements RuntimeOwner {
     this.clock = options.clock;
     this.#limits = { ...nodeLimits, ...options.limits };
     const { node, cluster, clock, logger, writer } = options;
+    this.#usage = new UsageWatch({
+      node,
+      clock,
+      asked: () => options.usageAsked?.() === true,
+      guests: () => this.#running(),
+      record: (events) => writer.write(events),
+      onFailure: (error) => logger.warn(`${node}: usage of guests: ${messageOf(error)}`),
+    });
     this.#workplace = {
       node,
       cluster,
@@ -131,11 +143,22 @@ export class NodeAgent implements RuntimeOwner {
     this.#joined = true;
     await this.#offer();
     this.#notifyAll();
+    this.#usage.wake();
+  }
+
+  *#running() {
+    for (const { instance, guest } of this.#placed()) {
+      const runtime = this.#workers.get(instance)?.runtime;
+      if (guest !== 'running' || !runtime) continue;
+      yield { instance, stats: () => runtime.slot.call('stats', (driver) => driver.stats(instance)) };
+    }
   }
 
   /** Something that the log says of the instance has changed. */
   notify(instance: string): void {
-    if (this.#joined && !this.#stopping.signal.aborted) this.#worker(instance).notify();
+    if (!this.#joined || this.#stopping.signal.aborted) return;
+    this.#worker(instance).notify();
+    this.#usage.wake();
   }
 
   /** The log says that the guest is removed. */
@@ -153,6 +176,7 @@ export class NodeAgent implements RuntimeOwner {
   /** Leaves every guest as it is. What was recorded is durable when it resolves. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#usage.stop();
     for (const worker of this.#workers.values()) worker.detach();
     await this.#options.writer
       .flushed()
