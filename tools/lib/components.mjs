@@ -19,6 +19,12 @@ export const components = [
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
   { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },
   { package: 'make', commands: ['make'], purpose: 'the same' },
+  {
+    package: 'linux-image-cloud-amd64',
+    commands: [],
+    files: ['/var/lib/dpkg/info/linux-image-cloud-amd64.list'],
+    purpose: 'the kernel of tiny virtual machines',
+  },
   { package: 'runc', commands: ['runc'], purpose: 'unikernels in containers without an engine' },
   { package: 'curl', commands: ['curl'], purpose: 'a subscriber that knows HTTP alone' },
   { package: 'chromium', commands: ['chromium'], purpose: 'a subscriber in a browser' },

@@ -24,6 +24,8 @@ export interface Machine {
   readonly shape: string;
   /** QEMU is started to take a state over: the flavour does so in `started`. */
   readonly incoming?: boolean;
+  /** False: the card offers the guest no help of the tap (checksums, segmentation). Default true. */
+  readonly offloads?: boolean;
 }
 
 /** What one runtime on QEMU adds to {@link VmDriver}. Keeps nothing about guests but what can be made anew. */

@@ -115,7 +115,7 @@ export class VmLifecycle {
     await this.#giveToQemu(vm, machine);
     const launch = state.launch ?? '';
     const ports = bridged ? [] : tcpPorts(state);
-    const card = bridged && carrier.ownNetwork ? hub : netdev(tap, ports);
+    const card = bridged && carrier.ownNetwork ? hub : netdev(tap, ports, machine.offloads);
     await carrier.launch({
       name,
       directory,

@@ -44,8 +44,9 @@ export async function plugIntoHub(qmp: QmpClient): Promise<void> {
 }
 
 /** Arguments for a tap that is there, or for forwarded ports. */
-export function netdev(tap: string | undefined, ports: readonly number[]): string[] {
-  if (tap !== undefined) return ['-netdev', `tap,id=n0,ifname=${tap},script=no,downscript=no`];
+export function netdev(tap: string | undefined, ports: readonly number[], offloads = true): string[] {
+  if (tap !== undefined)
+    return ['-netdev', `tap,id=n0,ifname=${tap},script=no,downscript=no${offloads ? '' : ',vnet_hdr=off'}`];
   const forwards = ports.map((port) => `,hostfwd=tcp:127.0.0.1:0-:${port}`);
   return ['-netdev', `user,id=n0,restrict=on${forwards.join('')}`];
 }

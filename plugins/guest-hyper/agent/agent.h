@@ -1,0 +1,50 @@
+/* First process of a guest's virtual machine: brings up the container, runs commands in it, tells the host. */
+#pragma once
+#define _GNU_SOURCE
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A message: length of the payload (4 bytes, little endian), type (1), channel (4), payload. */
+enum { head_bytes = 9, payload_max = 65536, sessions_max = 64, words_max = 512, pending_max = 262144 };
+enum {
+  /* from the host */
+  boot = 'B', configure = 'C', run = 'X', input = 'I', input_end = 'E', resize = 'R', end_session = 'K', signal_main = 'S',
+  ask_usage = 'U',
+  /* to the host */
+  ready = 'H', started = 'M', refused = 'N', output = 'O', error_output = 'F', ended = 'Q', taken = 'A', usage = 'T',
+};
+
+/* Fields of a message: name and value, each ended by NUL. */
+struct fields { const char *text; size_t length; };
+const char *field(struct fields fields, const char *name);
+size_t all_fields(struct fields fields, const char *name, char **values, size_t max);
+
+/* port.c */
+extern int port;
+void port_open(void);
+int port_connected(void);
+void tell(char type, uint32_t channel, const void *data, size_t length);
+/* Calls back for every message that is complete. */
+void port_read(void (*message)(char type, uint32_t channel, struct fields payload));
+void port_reset(void);
+
+/* machine.c */
+void machine_begin(void);
+void machine_configure(struct fields fields);
+/* 0, or what failed. */
+const char *machine_root(struct fields fields);
+_Noreturn void machine_end(int code, int signal);
+int oom_kills(void);
+int processes(void);
+
+/* session.c: a program in the container with its pipes or its terminal. Channel 0 is the guest's own program. */
+struct session { int used, in, out, err, tty, ended, status; uint32_t channel; pid_t pid; char *pending; size_t pending_length; int closing; };
+extern struct session sessions[sessions_max];
+/* 0, or the errno of the failure. */
+int session_start(uint32_t channel, struct fields fields);
+struct session *session_find(uint32_t channel);
+void session_input(struct session *session, const char *data, size_t length);
+void session_flush(struct session *session);
+void session_read(struct session *session, int *from, char type);
+void session_close(struct session *session);

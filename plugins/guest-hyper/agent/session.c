@@ -1,0 +1,157 @@
+#include "agent.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct session sessions[sessions_max];
+
+struct session *session_find(uint32_t channel) {
+  for (struct session *at = sessions; at < sessions + sessions_max; at++)
+    if (at->used && at->channel == channel) return at;
+  return 0;
+}
+
+static int terminal(struct fields fields, int *master) {
+  char path[64];
+  const char *rows = field(fields, "rows"), *columns = field(fields, "columns");
+  int number, unlocked = 0;
+  *master = open("/root/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlocked) || ioctl(*master, TIOCGPTN, &number)) return -1;
+  struct winsize size = {.ws_row = rows ? atoi(rows) : 24, .ws_col = columns ? atoi(columns) : 80};
+  ioctl(*master, TIOCSWINSZ, &size);
+  snprintf(path, sizeof path, "/root/dev/pts/%d", number);
+  return open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+/* In the child: becomes the program. The errno of a failure goes back through the pipe. */
+static _Noreturn void become(struct fields fields, int in, int out, int err, int tty, int back) {
+  static char *words[words_max], *environment[words_max];
+  const char *cwd = field(fields, "cwd"), *user = field(fields, "user"), *path = 0;
+  int group = open("/sys/fs/cgroup/guest/cgroup.procs", O_WRONLY | O_CLOEXEC), failure;
+  if (group < 0 || write(group, "0", 1) < 0) perror("cgroup");
+  all_fields(fields, "arg", words, words_max);
+  all_fields(fields, "env", environment, words_max);
+  setsid();
+  if (tty) ioctl(in, TIOCSCTTY, 0);
+  dup2(in, 0);
+  dup2(out, 1);
+  dup2(err, 2);
+  signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, 0);
+  if (chroot("/root") || chdir(cwd && *cwd ? cwd : "/")) goto failed;
+  if (user && atoi(user)) {
+    if (setgroups(0, 0) || setresgid(atoi(user), atoi(user), atoi(user)) || setresuid(atoi(user), atoi(user), atoi(user))) goto failed;
+  }
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  for (char **at = environment; *at; at++)
+    if (!strncmp(*at, "PATH=", 5)) path = *at + 5;
+  setenv("PATH", path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+  if (words[0]) execvpe(words[0], words, environment);
+  else errno = ENOENT;
+failed:
+  failure = errno;
+  if (write(back, &failure, sizeof failure) < 0) perror("agent");
+  _exit(127);
+}
+
+int session_start(uint32_t channel, struct fields fields) {
+  struct session *session = sessions;
+  while (session < sessions + sessions_max && session->used) session++;
+  if (session == sessions + sessions_max) return EAGAIN;
+  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, back[2], failure = 0;
+  int tty = field(fields, "tty") != 0;
+  if (pipe2(back, O_CLOEXEC)) return errno;
+  if (tty) {
+    in[0] = terminal(fields, &in[1]);
+    if (in[0] < 0) return EIO;
+    out[1] = err[1] = in[0];
+  } else if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) return errno;
+  if (channel == 0) {
+    close(in[0]);
+    close(in[1]);
+    in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    in[1] = -1;
+  }
+  pid_t pid = fork();
+  if (pid == 0) become(fields, in[0], out[1], err[1], tty, back[1]);
+  close(back[1]);
+  if (pid < 0) failure = errno;
+  else if (read(back[0], &failure, sizeof failure) <= 0) failure = 0;
+  close(back[0]);
+  close(in[0]);
+  if (!tty) close(out[1]), close(err[1]);
+  *session = (struct session){.used = 1, .channel = channel, .pid = pid, .tty = tty, .in = in[1], .err = err[0]};
+  session->out = tty ? dup(in[1]) : out[0];
+  if (session->in >= 0) fcntl(session->in, F_SETFL, O_NONBLOCK);
+  if (failure) session_close(session);
+  return failure;
+}
+
+void session_close(struct session *session) {
+  if (session->in >= 0) close(session->in);
+  if (session->out >= 0) close(session->out);
+  if (session->err >= 0) close(session->err);
+  free(session->pending);
+  session->used = 0;
+}
+
+void session_input(struct session *session, const char *data, size_t length) {
+  if (session->in < 0 || session->pending_length + length > pending_max) return;
+  session->pending = realloc(session->pending, session->pending_length + length);
+  memcpy(session->pending + session->pending_length, data, length);
+  session->pending_length += length;
+  session_flush(session);
+}
+
+/* Writes what the program takes now, and tells the host how much that was. */
+void session_flush(struct session *session) {
+  while (session->in >= 0 && session->pending_length > 0) {
+    ssize_t sent = write(session->in, session->pending, session->pending_length);
+    if (sent < 0 && errno == EAGAIN) return;
+    uint32_t count = sent > 0 ? (size_t)sent : session->pending_length; /* it reads no more */
+    session->pending_length -= count;
+    memmove(session->pending, session->pending + count, session->pending_length);
+    tell(taken, session->channel, &count, sizeof count);
+  }
+  if (session->closing && session->in >= 0) {
+    if (session->tty && write(session->in, "\004", 1) < 0) perror("tty");
+    if (!session->tty) {
+      close(session->in);
+      session->in = -1;
+    }
+    session->closing = 0;
+  }
+}
+
+static int log_port(char type) {
+  static int ports[2] = {-1, -1};
+  int *file = &ports[type == error_output];
+  if (*file < 0) *file = open(type == error_output ? "/dev/vport0p3" : "/dev/vport0p2", O_WRONLY | O_CLOEXEC);
+  return *file;
+}
+
+/* One read; the guest's own program writes to its log, a command to the host. */
+void session_read(struct session *session, int *from, char type) {
+  char data[16384];
+  ssize_t got = read(*from, data, sizeof data);
+  if (got <= 0) {
+    close(*from);
+    *from = -1;
+    return;
+  }
+  if (session->channel != 0) return tell(type, session->channel, data, got);
+  for (ssize_t at = 0; at < got;) {
+    ssize_t sent = write(log_port(type), data + at, got - at);
+    if (sent <= 0) return;
+    at += sent;
+  }
+}

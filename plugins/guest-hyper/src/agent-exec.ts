@@ -1,0 +1,134 @@
+import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
+import { ReplaySubject } from 'rxjs';
+import { type AgentConnection, refusal } from './agent-connection.ts';
+import { type AgentMessage, encodeFields, type Fields, types } from './agent-message.ts';
+
+/** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
+const outputChunksMax = 4096;
+/** Bytes of input that may be under way. The agent keeps four times that at the most. */
+const windowBytes = 64 * 1024;
+const pieceBytes = 32 * 1024;
+/** The exit code of a command whose end nobody can tell any more. */
+const lostCode = 255;
+const notFoundCode = 127;
+const startMaxMs = 5_000;
+
+export interface ExecDefaults {
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly user: number;
+}
+
+/** Runs a command in the guest. @throws CloudosError GUEST_UNRESPONSIVE when the agent does not begin in time */
+export async function execByAgent(
+  agent: AgentConnection,
+  request: ExecRequest,
+  defaults: ExecDefaults,
+): Promise<ExecSession> {
+  const { tty } = request;
+  const env = { ...defaults.env, ...request.env, ...(tty ? { TERM: request.env?.TERM ?? 'xterm' } : {}) };
+  const session = new AgentSession(agent, [
+    ...request.command.map((word) => ['arg', word] as const),
+    ...Object.entries(env).map(([name, value]) => ['env', `${name}=${value}`] as const),
+    ['cwd', request.workingDir ?? defaults.workingDir],
+    ['user', String(defaults.user)],
+    ...(tty ? ([['tty', '1'], ...size(tty.columns, tty.rows)] as const) : []),
+  ]);
+  if (await session.began) return session;
+  agent.close();
+  throw new CloudosError('GUEST_UNRESPONSIVE', `the agent of the guest began no command in ${startMaxMs} ms`);
+}
+
+function size(columns: number, rows: number): Fields {
+  return [
+    ['rows', String(rows)],
+    ['columns', String(columns)],
+  ];
+}
+
+class AgentSession implements ExecSession {
+  readonly output;
+  readonly exitCode: Promise<number>;
+  readonly #agent: AgentConnection;
+  readonly #channel: number;
+  readonly #output = new ReplaySubject<OutputChunk>(outputChunksMax);
+  /** False: neither begun nor refused in time. */
+  readonly began: Promise<boolean>;
+  #answer: (began: boolean) => void = () => {};
+  #waiting: (() => void)[] = [];
+  #underWay = 0;
+  #over = false;
+  #end: (code: number) => void = () => {};
+
+  constructor(agent: AgentConnection, fields: Fields) {
+    this.#agent = agent;
+    this.output = this.#output.asObservable();
+    this.exitCode = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.began = new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), startMaxMs);
+      this.#answer = (began) => {
+        clearTimeout(timer);
+        resolve(began);
+      };
+    });
+    this.#channel = agent.openChannel((message) => this.#receive(message));
+    agent.send(types.run, this.#channel, encodeFields(fields));
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    for (let at = 0; at < data.length && !this.#over; at += pieceBytes) {
+      while (this.#underWay >= windowBytes && !this.#over) {
+        await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      }
+      const piece = data.subarray(at, at + pieceBytes);
+      this.#underWay += piece.length;
+      this.#agent.send(types.input, this.#channel, piece);
+    }
+  }
+
+  end(): void {
+    this.#agent.send(types.inputEnd, this.#channel);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#agent.send(types.resize, this.#channel, encodeFields(size(columns, rows)));
+  }
+
+  kill(): void {
+    this.#agent.send(types.endSession, this.#channel);
+  }
+
+  #receive(message: AgentMessage | undefined): void {
+    if (!message) return this.#finish(lostCode);
+    const { type, payload } = message;
+    if (type === types.output) this.#output.next({ stream: 'stdout', data: payload });
+    else if (type === types.errorOutput) this.#output.next({ stream: 'stderr', data: payload });
+    else if (type === types.started) this.#answer(true);
+    else if (type === types.taken) {
+      this.#underWay -= payload.readUInt32LE(0);
+      this.#wake();
+    } else if (type === types.ended) this.#finish(payload.readUInt32LE(0));
+    else if (type === types.refused) {
+      this.#output.next({ stream: 'stderr', data: Buffer.from(`${refusal(message).message}\n`) });
+      this.#finish(notFoundCode);
+    }
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+
+  #finish(code: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#answer(true);
+    this.#agent.closeChannel(this.#channel);
+    this.#wake();
+    this.#output.complete();
+    this.#end(code);
+  }
+}

@@ -1,0 +1,1 @@
+export { guestHyper as default, type HyperConfig, hyperConfig } from './plugin.ts';

@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { findTool } from '@cloudos/host-tools';
+import { ImageStore } from '@cloudos/images';
+import {
+  bareCarrier,
+  createVmDriver,
+  type VmDriver,
+  type VmHost,
+  VmImages,
+  type VmRuntime,
+  vmConfigShape,
+} from '@cloudos/qemu';
+import { definePlugin, type PluginContext } from '@cloudos/sdk';
+import { z } from 'zod';
+import { buildAgent, buildObstacle } from './agent-build.ts';
+import { HyperFlavour, memoryMinBytes } from './hyper.flavour.ts';
+import { findKernel } from './linux-kernel.ts';
+
+export const hyperConfig = z.strictObject({
+  ...vmConfigShape,
+  /** Memory of a guest without a limit. */
+  memoryBytes: z
+    .int()
+    .min(memoryMinBytes)
+    .max(64 * 2 ** 30)
+    .default(128 * 2 ** 20),
+});
+export type HyperConfig = z.infer<typeof hyperConfig>;
+
+/** A container image in a tiny virtual machine of its own: a Linux kernel and a small agent, nothing else. */
+export const guestHyper = definePlugin({
+  name: 'guest-hyper',
+  slot: 'guest',
+  apiVersion: 1,
+  description: 'A container image in a tiny virtual machine of its own, cloned from one that has booted already',
+  supports: {
+    adopt: true,
+    exec: true,
+    tty: true,
+    logs: true,
+    stats: true,
+    pause: true,
+    snapshot: true,
+    snapshotMemory: true,
+    export: true,
+    network: true,
+    guestNetwork: true,
+    signals: false,
+    commandCheck: true,
+    imageCheck: true,
+    imageDigest: true,
+    memoryLimit: true,
+    cpuLimit: true,
+    pidsLimit: true,
+    diskLimit: true,
+    readOnlyRoot: true,
+    secrets: true,
+  },
+  config: hyperConfig,
+  create: (context: PluginContext, config: HyperConfig): Promise<VmDriver> =>
+    createVmDriver('hyper', context, config, (host) => makeRuntime(host, config)),
+});
+
+async function makeRuntime(host: VmHost, config: HyperConfig): Promise<VmRuntime> {
+  const kernel = findKernel();
+  if (!kernel) {
+    return { reason: 'no kernel for clouds is installed', remedy: 'apt-get install linux-image-cloud-amd64' };
+  }
+  if (!findTool('mksquashfs')) return { reason: 'mksquashfs is missing', remedy: 'apt-get install squashfs-tools' };
+  const obstacle = buildObstacle();
+  if (obstacle) return obstacle;
+  const { stateDir, dataDir } = host.context;
+  const directory = join(dataDir, 'templates');
+  const images = new VmImages(ImageStore.of(stateDir), 'hyper', host.context);
+  await images.sweep(await host.store.names());
+  const flavour = new HyperFlavour({
+    parts: {
+      qemu: host.qemu.path,
+      qemuVersion: host.qemu.version,
+      accelerator: host.accelerator.accelerator,
+      kernel,
+      agent: await buildAgent(directory),
+      directory,
+      ...(host.rootless ? {} : { user: config.user }),
+    },
+    images,
+    stateDir,
+    memoryBytes: config.memoryBytes,
+  });
+  const features = {
+    carrier: 'bare',
+    kernel: kernel.version,
+    memoryMinBytes,
+    memoryLimit: true,
+    pidsLimit: true,
+    diskLimit: true,
+    pause: true,
+    containersPerGuest: 1,
+  };
+  return { flavour, carrier: bareCarrier(host), features, warnings: [] };
+}
