@@ -21,7 +21,7 @@ const random = new SeededRandom(seed);
 /** A WebSocket whose connection breaks now and then, and that now and then takes nothing for a while. */
 class Flaky extends WebSocket {
   constructor(url: string, protocols: string[]) {
-    super(url, protocols, { perMessageDeflate: random.chance(0.2) });
+    super(url, protocols, { perMessageDeflate: true });
     this.on('error', () => {});
     this.once('open', () => {
       if (random.chance(0.3)) setTimeout(() => this.terminate(), random.int(3_000)).unref();
@@ -137,7 +137,7 @@ describe(`${subscribersMax} subscribers of a server that is killed (CLOUDOS_SEED
       while (watchers.length < (subscribersMax * (round + 1)) / (kills + 1)) {
         const protocol = random.chance(0.5) ? 'compact' : 'standard';
         const from = random.chance(0.7) ? 0 : random.int(Math.max(1, watchers.at(-1)?.level ?? 1));
-        const options = { ...retry, protocol } as const;
+        const options = { ...retry, protocol, compression: random.chance(0.2) } as const;
         const watcher: Watcher = {
           filter: randomFilter(),
           options,

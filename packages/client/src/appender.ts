@@ -68,7 +68,7 @@ export class Appender {
 
   #connect(): void {
     // Nothing is granted, so no event comes.
-    const url = this.#source.url({ credit: 0, markers: false });
+    const url = this.#source.url({ credit: 0, markers: false, deflate: false });
     this.#connection = new ControlConnection(this.#source.webSocket, url, this.#source.protocols('standard'), {
       opened: () => {
         this.#attempt = 0;

@@ -28,8 +28,8 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Requests in one message. */
-const batchMax = 1_024;
+/** Requests in one message: small enough that the first are under way while the last are still being read. */
+const batchMax = 256;
 
 /** One connection of the event feed, in either subprotocol: events and markers in, requests out. */
 export class ControlConnection {

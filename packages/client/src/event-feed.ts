@@ -32,6 +32,8 @@ export interface FeedOptions extends EventsQuery {
   readonly onLevel?: (at: ControlMarkers['Live']) => void;
   /** How events cross the wire. Default `compact`; `standard` is one JSON object a message. */
   readonly protocol?: FeedProtocol;
+  /** Whether messages are compressed, where the WebSocket can. Default false: of use on a slow network alone. */
+  readonly compression?: boolean;
   readonly random?: () => number;
 }
 
@@ -203,6 +205,7 @@ export class EventFeed {
       layer,
       cause,
       markers: true,
+      deflate: this.#options.compression ?? false,
       credit: this.#credit,
     });
   }

@@ -134,5 +134,6 @@ function urlOf(source: FeedSource, name: string, options: WorkOptions): string {
     cause,
     inflight: inFlightMax,
     redeliverMs,
+    deflate: options.compression ?? false,
   });
 }

@@ -44,6 +44,8 @@ interface SocketService {
   readonly kind: keyof SocketCounts;
   /** Subprotocols that are spoken here; the first is spoken to a peer that offers none. */
   readonly protocols: readonly string[];
+  /** Whether messages may be compressed. Default false. */
+  readonly deflates?: boolean;
   /** @param connection what carries the WebSocket */
   serve(socket: WebSocket, session: Session, connection: Duplex): void;
 }
@@ -102,8 +104,7 @@ export class Upgrades {
       const hold = this.#hold(principal, socket, route);
       // An offer that cannot be taken is no reason to refuse: the connection is then not compressed.
       const { 'sec-websocket-extensions': extensions } = request.headers;
-      if (route.kind !== 'subscriptions' || !offersDeflate(extensions))
-        delete request.headers['sec-websocket-extensions'];
+      if (!route.deflates || !offersDeflate(extensions)) delete request.headers['sec-websocket-extensions'];
       this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, socket, route, hold));
     } catch (error) {
       refuseUpgrade(socket, error);
@@ -131,6 +132,7 @@ export class Upgrades {
       assertReached(query.from, kernel.log.head());
       return {
         kind: 'subscriptions',
+        deflates: query.deflate,
         protocols: socketRoutes.events.protocols,
         serve: (socket, session, connection) => {
           const served = { kernel, feed, named, session, query, filter };

@@ -13,6 +13,7 @@ const calls: readonly [id: string, allowed: readonly Scope[], method: string, pa
   ['listSubscriptions', ['events:read'], 'GET', '/v1/subscriptions'],
   ['deleteSubscription', ['events:read'], 'DELETE', '/v1/subscriptions/none'],
   ['getStatus', scopes, 'GET', '/v1/status'],
+  ['getAsyncApi', scopes, 'GET', '/v1/asyncapi.json'],
   ['getOpenApi', scopes, 'GET', '/v1/openapi.json'],
   ['getView', ['state:read'], 'GET', '/v1/view'],
   ['listPlugins', ['state:read'], 'GET', '/v1/plugins'],

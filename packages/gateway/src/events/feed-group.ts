@@ -43,6 +43,12 @@ export class FeedGroup {
     this.stored = isBatched(encoding) && filter.matches === undefined ? stored : undefined;
   }
 
+  /** Whether anybody could be sent anything now. What is made ready for nobody is read from the log later. */
+  get isWanted(): boolean {
+    for (const member of this.members) if (member.isReady) return true;
+    return false;
+  }
+
   /** Makes chunks of what was appended. Positions of a batch in which nothing matches make none. */
   take(batch: FeedBatch, keepBytes: number): readonly Chunk[] {
     const chunks = this.#chunks(batch);

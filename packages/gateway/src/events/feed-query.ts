@@ -59,6 +59,8 @@ export const feedQuery = z.object({
   credit: z.coerce.number().int().min(0).max(1_000_000_000).optional(),
   /** Whether batches may come as they are stored (compact subprotocol). */
   stored: flag.default(true),
+  /** Whether messages are compressed where the handshake offers it: whose WebSocket always does can decline. */
+  deflate: flag.default(true),
   subscription: z
     .string()
     .regex(/^[a-z0-9][a-z0-9._-]{0,99}$/i, 'expected a name of letters, digits, dots and dashes')

@@ -1,11 +1,12 @@
 import { type EventFilter, type EventsPage, eventsPageMax, toCloudEvent } from '@cloudos/client';
-import type { Kernel } from '@cloudos/kernel';
+import { type Kernel, kernelVersion } from '@cloudos/kernel';
 import type { RecordedEvent } from '@cloudos/sdk';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
 import { type GatewayEnv, type Route, route } from '../routes/route.ts';
+import { asyncApiDocument } from './asyncapi.ts';
 import { eventsPageSchema } from './cloud-event.schema.ts';
 import type { Feed } from './feed.ts';
 import { compileFilters } from './feed-filter.ts';
@@ -47,6 +48,15 @@ export function eventRoutes(context: FeedRouteContext): Route[] {
       },
       errors: ['POSITION_OUT_OF_RANGE', 'LOG_TRIMMED', 'SUBSCRIPTIONS_EXCEEDED'],
       handle: ({ query, principal, context: c }) => answer(context, query, principal, c),
+    }),
+    route({
+      id: 'getAsyncApi',
+      method: 'GET',
+      path: '/v1/asyncapi.json',
+      summary: 'The messages of the event feed, as an AsyncAPI document.',
+      scope: 'any',
+      answer: { description: 'AsyncAPI 3.0.', content: { 'application/json': undefined } },
+      handle: () => Response.json(asyncApiDocument(kernelVersion)),
     }),
   ];
 }

@@ -162,6 +162,7 @@ export class Feed {
     const keepBytes = Math.min(recentOfGroupMaxBytes, recentMaxBytes / this.#groups.size);
     const made: { group: FeedGroup; chunks: ReturnType<FeedGroup['take']> }[] = [];
     for (const group of this.#groups.values()) {
+      if (!group.isWanted) continue;
       try {
         const chunks = group.take(batch, keepBytes);
         if (chunks.length > 0) made.push({ group, chunks });

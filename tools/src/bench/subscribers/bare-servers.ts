@@ -1,0 +1,66 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { paced } from './paced.ts';
+import { type Pacing, type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
+
+/** As large as an event of the standard subprotocol. */
+export const messageBytes = 520;
+const framesPerWrite = 64;
+
+/** A plain `ws` server that calls `send` for each client and event: what most people write. */
+export async function plainServer(): Promise<void> {
+  const { url, sockets } = await listen();
+  const text = 'x'.repeat(messageBytes);
+  const tasks: ServerTasks = {
+    where: async () => ({ url, token: '' }),
+    publish: async ({ events, window }: Publishing, progress) => {
+      for (let sent = 0; sent < events; sent++) {
+        await progress.below(sent, window);
+        for (const [socket] of sockets) socket.send(text);
+        if (sent % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+    pace: async ({ perSecond, events }: Pacing) => {
+      await paced(perSecond, events, () => {
+        const at = process.hrtime.bigint().toString();
+        for (const [socket] of sockets) socket.send(JSON.stringify({ data: { at, text: 'x'.repeat(180) } }));
+      });
+    },
+  };
+  serveTasks(tasks);
+}
+
+/** Writes frames that are ready, many at a time: the most that one process can do with one message an event. */
+export async function bareServer(): Promise<void> {
+  const { url, sockets } = await listen();
+  const header = Buffer.from([0x81, 126, messageBytes >> 8, messageBytes & 255]);
+  const frame = Buffer.concat([header, Buffer.alloc(messageBytes, 'x')]);
+  const tasks: ServerTasks = {
+    where: async () => ({ url, token: '' }),
+    publish: async ({ events, window }: Publishing, progress) => {
+      for (let sent = 0; sent < events; sent += framesPerWrite) {
+        await progress.below(sent, window);
+        const bytes = Buffer.concat(Array.from({ length: Math.min(framesPerWrite, events - sent) }, () => frame));
+        for (const [, connection] of sockets) connection.write(bytes);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+  };
+  serveTasks(tasks);
+}
+
+async function listen(): Promise<{ url: string; sockets: Map<WebSocket, Duplex> }> {
+  const sockets = new Map<WebSocket, Duplex>();
+  const http = createServer();
+  const server = new WebSocketServer({ noServer: true, perMessageDeflate: false });
+  http.on('upgrade', (request, connection, head) => {
+    server.handleUpgrade(request, connection, head, (socket) => {
+      sockets.set(socket, connection);
+      socket.on('close', () => sockets.delete(socket));
+    });
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, sockets };
+}
