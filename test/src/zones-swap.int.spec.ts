@@ -30,12 +30,15 @@ describe.skipIf(!isRoot)('swaps under load on real zones (needs root: run the te
     await kernel.dispose();
   }, 300_000);
 
-  it('of the resource manager, the orchestrator and the guest driver: no failed request, no guest touched', async () => {
+  it('of every resource manager for every other, the orchestrator and the guest driver: no failed request, no guest touched', async () => {
     const pids = async () => (await readyInstances(client, 'web', 3)).map(({ instance, pid }) => [instance, pid]);
     const before = await pids();
     const traffic = new Traffic(url);
     const swaps = [
-      { slot: 'resources', plugin: 'resources-spread' },
+      ...['yarn', 'mesos', 'borg', 'mesos', 'yarn', 'borg', 'spread'].map((manager) => ({
+        slot: 'resources',
+        plugin: `resources-${manager}`,
+      })),
       { slot: 'orchestrator', plugin: 'orchestrator-kubernetes' },
       { slot: 'guest', plugin: 'guest-zones' },
       { slot: 'host', plugin: 'host-linux' },
