@@ -68,7 +68,8 @@ export class YarnApi implements ApiDriver {
       for await (const batch of kernel.log.read({ to: kernel.log.head() })) manager.take(batch);
     } catch (error) {
       if (!hasCode(error, 'LOG_TRIMMED')) throw error;
-      manager.take(await this.#present());
+      const { position } = await this.#present(manager);
+      manager.position = position;
     }
     this.#manager = manager;
     this.#made = made;
@@ -84,24 +85,27 @@ export class YarnApi implements ApiDriver {
     for (const levelled of this.#levelled.splice(0)) levelled();
   }
 
-  /** The cluster as it is, as if it had just come to be so. */
-  async #present(): Promise<RecordedEvent[]> {
+  /** The cluster as it is, as if it had just come to be so. What owners and users are is not told by a view. */
+  async #present(manager: ResourceManager): Promise<{ readonly position: number }> {
     const { position, time, nodes, instances } = await this.#context.kernel.view();
     const events: NewEvent[] = [];
     for (const { node, capacity, attributes, runtimes, state } of nodes) {
+      if (state === 'left') continue;
       events.push(event('NodeJoined', { node, capacity, attributes: { ...attributes }, runtimes }));
       if (state === 'cordoned') events.push(event('NodeCordoned', { node, reason: '' }));
+      if (state === 'lost') events.push(event('NodeLost', { node, reason: '' }));
     }
     for (const { instance, workload, revision, requests, priority, node } of instances) {
       events.push(event('InstanceRequested', { instance, workload, revision, requests, priority }));
       if (node !== undefined) events.push(event('InstancePlaced', { instance, node }));
     }
     const meta = { producer: { plugin: 'api-yarn', generation: 1 }, schema: 1 };
-    return events.map(({ type, data }, at) => {
-      const id = '00000000-0000-7000-8000-000000000000';
-      const fraction = position - 1 + (at + 1) / events.length; // all of it lies before what follows
-      return { position: fraction, stream: 'present', revision: at, id, type, time, data, meta };
+    const id = '00000000-0000-7000-8000-000000000000';
+    const present = events.map(({ type, data }, at): RecordedEvent => {
+      return { position: at, stream: 'present', revision: at, id, type, time, data, meta };
     });
+    manager.take(present);
+    return { position };
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -52,6 +52,12 @@ export class NodeChoice {
     });
   }
 
+  /** Whether no node has room for it, now and for the rest of the round. False: that is not known without a closer look. */
+  hopeless({ shape, kin }: InstanceRecord, partition: number): boolean {
+    if (shape.demand.node !== undefined || this.#state.cluster.company.binds(kin)) return false;
+    return this.#first(partition, (each) => this.#lookup(shape, each).next()) < 0;
+  }
+
   #preferred(record: InstanceRecord, application: Application, partition: number): number {
     const { slot, waitsUntil } = preferredNode(this.#state, record, application, this.#now, (each) =>
       this.#reaches(each, partition),

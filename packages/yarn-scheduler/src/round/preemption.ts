@@ -31,7 +31,7 @@ export interface Preemptions {
  */
 export function choosePreemptions(state: YarnState, starving: readonly Starving[], now: number): Preemptions {
   const { preemption } = state.config;
-  if (!preemption.enabled || starving.length === 0) return { victims: [] };
+  if (!preemption.enabled || starving.length === 0 || !anyAbove(state)) return { victims: [] };
   const due = state.preemptedAt < 0 ? now : state.preemptedAt + preemption.monitoringIntervalMs;
   const victims: Victim[] = [];
   let contended = false;
@@ -114,17 +114,30 @@ function pendingOf(starving: readonly Starving[]): Map<Queue, Pair> {
   return pending;
 }
 
+/** Whether any queue without children has more than it is guaranteed: mostly that says already that nobody gives way. */
+function anyAbove({ tree }: YarnState): boolean {
+  let leaves = 0;
+  let above = false;
+  for (const queue of tree.queues) {
+    if (!queue.isLeaf) continue;
+    leaves++;
+    above ||= !queue.settings.disablePreemption && queue.used.some((amount, at) => amount > queue.guaranteed[at]!);
+  }
+  return above && leaves > 1;
+}
+
 /** What is about to be given back anyway, by queue without children. */
-function leavingOf(state: YarnState, partition: number): Map<Queue, Pair> {
+function leavingOf({ cluster, applications, partitions }: YarnState, partition: number): Map<Queue, Pair> {
   const leaving = new Map<Queue, Pair>();
-  for (const application of state.applications.values()) {
-    const { queue } = application;
-    if (!queue) continue;
-    for (const record of application.instances) {
-      if (record.phase !== 'leaving' || state.partitions.of(record.slot) !== partition) continue;
+  for (const slot of partitions.slots(partition)) {
+    const facts = cluster.nodes.facts[slot]!;
+    if (facts.leaving === 0) continue;
+    for (const { phase, shape, workload } of facts.instances) {
+      const queue = phase === 'leaving' ? applications.get(workload.name)?.queue : undefined;
+      if (!queue) continue;
       const sum = leaving.get(queue) ?? [0, 0];
-      sum[0] += record.shape.cpu;
-      sum[1] += record.shape.memory;
+      sum[0] += shape.cpu;
+      sum[1] += shape.memory;
       leaving.set(queue, sum);
     }
   }

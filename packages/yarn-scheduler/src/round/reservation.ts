@@ -1,16 +1,23 @@
-import { type InstanceRecord, width } from '@cloudos/placement';
+import { type InstanceRecord, type Shape, width } from '@cloudos/placement';
 import type { YarnState } from '../yarn-state.ts';
 
 /**
  * Which node is kept for an instance that fits nowhere: of those that are large enough, the one that lacks least, so
  * that it is free soonest. A node is kept for one instance at a time, and an application has one node kept. As the
  * capacity scheduler reserves containers (`LeafQueue`, reservations).
+ * @param neverLarge shapes for which none was found in this round; added to
  * @returns the slot; -1 where no node could ever take it, or enough nodes are kept
  */
-export function chooseReserved(state: YarnState, record: InstanceRecord, partition: number): number {
+export function chooseReserved(
+  state: YarnState,
+  record: InstanceRecord,
+  partition: number,
+  neverLarge: Set<Shape>,
+): number {
   const { reservations, partitions, config } = state;
   const { nodes } = state.cluster;
   const { shape, workload } = record;
+  if (neverLarge.has(shape)) return -1;
   const slots = partitions.slots(partition);
   if (reservations.size >= Math.max(1, Math.floor(slots.length * config.reservations.nodesShareMax))) return -1;
   const kept = new Set<number>();
@@ -42,5 +49,6 @@ export function chooseReserved(state: YarnState, record: InstanceRecord, partiti
     bestMissing = missing;
     best = slot;
   }
+  if (best < 0 && kept.size === 0 && !state.cluster.company.binds(record.kin)) neverLarge.add(shape);
   return best;
 }

@@ -1,12 +1,9 @@
 import {
-  type Cluster,
   decideMaintenance,
-  explainUnplaceable,
   type InstanceRecord,
   maintenanceNoticeDefaultMs,
   type PendingGroup,
-  type Reasons,
-  signatureOf,
+  type Shape,
 } from '@cloudos/placement';
 import { type Decision, event, type NewEvent } from '@cloudos/sdk';
 import type { Application } from '../application.ts';
@@ -14,24 +11,12 @@ import { nodeReserved } from '../events.ts';
 import type { Queue } from '../queues/queue.ts';
 import type { YarnState } from '../yarn-state.ts';
 import { Activation, type Obstacle } from './activation.ts';
+import { Explanations } from './explanations.ts';
 import { Limits } from './limit-checks.ts';
 import { NodeChoice } from './node-choice.ts';
 import { choosePreemptions } from './preemption.ts';
 import { QueueTurn, type TurnContext } from './queue-turn.ts';
 import { chooseReserved } from './reservation.ts';
-
-/** Constraints that queues impose; all others are those of nodes. */
-const ofQueues: ReadonlySet<string> = new Set([
-  'queue',
-  'queue stopped',
-  'queue limit',
-  'user limit',
-  'maximum applications',
-  'parallel applications',
-  'application master share',
-  'label',
-  'locality',
-]);
 
 /**
  * One `react`: moves instances off draining nodes, serves those for whom nodes are kept, then lets queues and
@@ -77,6 +62,7 @@ class YarnRound {
   readonly #now: number;
   readonly #nodes: NodeChoice;
   readonly #limits: Limits;
+  readonly #explanations: Explanations;
   readonly #turns = new Map<Queue, QueueTurn>();
   readonly #waiting: Application[] = [];
   readonly #starving: Starving[] = [];
@@ -87,6 +73,8 @@ class YarnRound {
   readonly #victims = new Set<InstanceRecord>();
   /** Served out of turn. They are in their groups still. */
   readonly #served = new Set<InstanceRecord>();
+  /** Shapes for which no node was found that could ever be kept. */
+  readonly #neverLarge = new Set<Shape>();
   readonly #context: TurnContext;
 
   constructor(state: YarnState, now: number) {
@@ -94,6 +82,7 @@ class YarnRound {
     this.#now = now;
     this.#nodes = new NodeChoice(state, now);
     this.#limits = new Limits(state);
+    this.#explanations = new Explanations(state, this.#limits, this.#nodes);
     this.#context = contextOf(state);
   }
 
@@ -153,11 +142,13 @@ class YarnRound {
 
   /** Everyone who waits, by application, by queue. Applications that may not run are told so. */
   #gather(): void {
-    const { cluster, applications, config, partitions } = this.#state;
+    const { cluster, applications, config, partitions, tree } = this.#state;
+    const labelled = tree.labels.length > 1;
     for (const group of cluster.groups.values()) {
       const application = applications.get(group.items[group.head]!.workload.name)!;
       if (application.groups.push(group) === 1) this.#waiting.push(application);
-      if (application.queue) this.#nodes.expect(this.#limits.partitionOf(group.shape, application.queue), group.live);
+      if (labelled && application.queue)
+        this.#nodes.expect(this.#limits.partitionOf(group.shape, application.queue), group.live);
     }
     this.#waiting.sort((one, other) => one.order - other.order);
     const activation = new Activation(config, partitions.totals);
@@ -167,10 +158,36 @@ class YarnRound {
         for (const group of application.groups) this.#explain(group, group.head, obstacle);
       } else {
         this.#limits.activate(application);
-        this.#turn(application.queue!).addApplication(application);
+        this.#passOver(application);
+        if (application.groups.length > 0) this.#turn(application.queue!).addApplication(application);
       }
     }
     for (const turn of this.#turns.values()) turn.parent?.children.add(turn);
+  }
+
+  /**
+   * Leaves out the groups that no node can take and that were told so: nodes only become fuller in a round. What is
+   * full stays so for long, and then most of those who wait are such.
+   */
+  #passOver(application: Application): void {
+    const { groups } = application;
+    const queue = application.queue!;
+    let kept = 0;
+    for (const group of groups) {
+      const partition = this.#limits.partitionOf(group.shape, queue);
+      const record = group.items[group.head]!;
+      if (
+        this.#served.has(record) ||
+        !this.#explanations.knownOfNodes(group) ||
+        !this.#nodes.hopeless(record, partition)
+      ) {
+        groups[kept++] = group;
+        continue;
+      }
+      this.#starving.push({ queue, partition, record, count: group.live });
+      this.#reserveFor(record, application, partition);
+    }
+    groups.length = kept;
   }
 
   #turn(queue: Queue): QueueTurn {
@@ -245,7 +262,8 @@ class YarnRound {
     if (!reservations.enabled || this.#state.reservations.has(record)) return;
     const dueAt = application.waitingSince + reservations.afterMs;
     if (dueAt > this.#now) return this.#wake(dueAt);
-    const slot = chooseReserved(this.#state, record, partition);
+    if (this.#limits.obstacle(record, application, application.queue!, partition)) return;
+    const slot = chooseReserved(this.#state, record, partition, this.#neverLarge);
     if (slot < 0) return;
     this.#state.reserve(record, slot);
     this.#reserved.push([record, slot]);
@@ -285,47 +303,17 @@ class YarnRound {
     this.events.push(event('InstancePreempted', { instance: victim.id, node, reason, graceMs }));
   }
 
-  #wake(at: number | undefined): void {
-    if (at !== undefined && (this.wakeAt === undefined || at < this.wakeAt)) this.wakeAt = at;
-  }
-
-  /**
-   * Records why the group's instances wait, for those that were not told so yet. Reasons that lie with nodes are looked
-   * into again when somebody was not told or nodes have changed since.
-   */
   #explain(group: PendingGroup, from: number, obstacle: Obstacle | undefined): void {
-    const { cluster } = this.#state;
-    const toldOfNodes = !ofQueues.has(group.signature);
-    if (!obstacle && toldOfNodes && group.toldAll(group.signature) && cluster.factsChangedAt <= group.toldAt) return;
-    const reasons = obstacle ? [{ ...obstacle, nodes: nodesIn(cluster) }] : this.#reasonsOfNodes(group);
-    const signature = signatureOf(reasons);
-    if (group.toldAll(signature)) return;
-    const start = signature === group.signature ? Math.max(from, group.toldUntil) : from;
-    for (let at = start; at < group.items.length; at++) {
-      const record = group.items[at]!;
-      if (!group.waits(at) || record.told === signature || this.#served.has(record)) continue;
+    for (const told of this.#explanations.explain(group, from, obstacle)) {
+      if (this.#served.has(told.record)) continue;
       if (this.#full) return;
-      this.events.push(event('InstanceUnplaceable', { instance: record.id, reasons }));
+      this.events.push(event('InstanceUnplaceable', { instance: told.record.id, reasons: told.reasons }));
     }
   }
 
-  /** What each node lacks; those of another partition are named as well. */
-  #reasonsOfNodes({ shape, items, head }: PendingGroup): Reasons {
-    const { cluster, applications, partitions, tree } = this.#state;
-    const reasons = explainUnplaceable(cluster, items[head]!);
-    const { queue } = applications.get(items[head]!.workload.name)!;
-    const partition = queue ? this.#limits.partitionOf(shape, queue) : 0;
-    const elsewhere = this.#nodes.outside(partition);
-    if (elsewhere === 0) return reasons;
-    const label = tree.labels[partition] === '' ? 'no label' : `the label ${tree.labels[partition]}`;
-    const all = partitions.count;
-    const message = `${elsewhere} of ${all} nodes belong to another label: it asks for nodes with ${label}`;
-    return [...reasons, { constraint: 'label', nodes: elsewhere, message }].sort(byConstraint);
+  #wake(at: number | undefined): void {
+    if (at !== undefined && (this.wakeAt === undefined || at < this.wakeAt)) this.wakeAt = at;
   }
-}
-
-function byConstraint(one: Reasons[number], other: Reasons[number]): number {
-  return one.constraint < other.constraint ? -1 : 1;
 }
 
 function contextOf({ config, partitions }: YarnState): TurnContext {
@@ -344,7 +332,3 @@ const localityObstacle: Obstacle = {
   constraint: 'locality',
   message: 'it waits a while for room near to what it wants to be with; there is room elsewhere',
 };
-
-function nodesIn(cluster: Cluster): number {
-  return cluster.nodes.facts.reduce((count, { state }) => (state === 'left' ? count : count + 1), 0);
-}
