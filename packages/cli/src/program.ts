@@ -9,6 +9,7 @@ import { addDown } from './commands/down.command.ts';
 import { addEvents } from './commands/events.command.ts';
 import { addExec } from './commands/exec.command.ts';
 import { addGet } from './commands/get.command.ts';
+import { addImage } from './commands/image.command.ts';
 import { addLog } from './commands/log.command.ts';
 import { addLogs } from './commands/logs.command.ts';
 import { addNodeCommands } from './commands/node.commands.ts';
@@ -69,6 +70,7 @@ export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliCon
     addTrace,
     addNodeCommands,
     addLog,
+    addImage,
     addDoctor,
     addStack,
     addPlugin,
