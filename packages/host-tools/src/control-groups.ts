@@ -1,5 +1,5 @@
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { GuestStats, ResourceVector } from '@cloudos/sdk';
 
 export type Controller = 'memory' | 'cpu' | 'cpuacct' | 'pids' | 'freezer';
@@ -208,13 +208,28 @@ export class ControlGroups {
       .every((gone) => gone);
   }
 
-  /** Removes the parents, and with them every trace. Zones come first. */
+  /**
+   * Removes the parents, and with them every trace: also in hierarchies that this does not use, where tools that were
+   * given the name of the parent (runc) made it. Guests come first.
+   */
   removeParents(): void {
-    for (const directory of this.directories('')) {
+    const parents = this.directories('');
+    const names = new Set(parents.map((directory) => basename(directory)));
+    const everywhere = hierarchies().flatMap((hierarchy) => [...names].map((name) => join(hierarchy, name)));
+    for (const directory of new Set([...parents, ...everywhere])) {
       for (const name of directoriesIn(directory)) tryRemove(join(directory, name));
       tryRemove(directory);
     }
   }
+}
+
+/** Where hierarchies of control groups are mounted. */
+function hierarchies(): string[] {
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([, , type]) => type === 'cgroup' || type === 'cgroup2')
+    .map(([, target = '']) => unescapeMount(target));
 }
 
 function makeUnified(

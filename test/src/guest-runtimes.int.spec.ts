@@ -1,0 +1,192 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import type { CloudosClient } from '@cloudos/client';
+import { digest } from '@cloudos/host-tools';
+import { ImageStore } from '@cloudos/images';
+import { type InstanceView, workloadSpec } from '@cloudos/sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type CounterGuest,
+  counterGuests,
+  guestPlugins,
+  importCounters,
+  obstacleToCounters,
+} from './support/counter-guests.ts';
+import { KernelProcess, readyInstances, until } from './support/kernel-process.ts';
+import { type Remains, takeStock } from './support/machine.ts';
+import { get } from './support/web.ts';
+
+const obstacle = obstacleToCounters();
+const runtimes = counterGuests().filter((entry): entry is CounterGuest => entry.image !== undefined);
+const stack = {
+  name: 'all-runtimes',
+  log: 'log-lmdb',
+  resources: 'resources-borg',
+  orchestrator: 'orchestrator-kubernetes',
+  nodes: [
+    {
+      name: 'local',
+      host: '@cloudos/host-linux',
+      guests: runtimes.map(({ plugin, config }) => ({ plugin, config })),
+    },
+  ],
+};
+
+/** In the names of everything that guests of this kernel are on the machine. */
+const ours: string[] = [];
+
+const declaration = ({ runtime, image, command }: CounterGuest) =>
+  workloadSpec.parse({
+    workload: `default/${runtime}`,
+    kind: 'Deployment',
+    revision: 1,
+    replicas: 1,
+    strategy: { kind: 'recreate' },
+    template: {
+      image,
+      runtime,
+      ...(command ? { command } : {}),
+      ports: [{ port: 80 }],
+      requests: { cpuMillis: 50, memoryBytes: 32 * 2 ** 20 },
+      limits: { memoryBytes: 128 * 2 ** 20 },
+      readiness: { check: { kind: 'http', port: 80 }, periodMs: 200 },
+      stopGraceMs: 2_000,
+    },
+  });
+
+describe.skipIf(obstacle !== undefined)(
+  `one stack with a guest of every runtime${obstacle ? ` (cannot run: ${obstacle})` : ''}`,
+  () => {
+    let before: Remains;
+    let kernel: KernelProcess;
+    let client: CloudosClient;
+    const absent = new Map<string, string>();
+    const guests = new Map<string, InstanceView>();
+    const there = () => runtimes.filter(({ runtime }) => !absent.has(runtime));
+    const urlOf = ({ address }: InstanceView, at: string) =>
+      `http://${address?.host}:${address?.ports?.['80'] ?? 80}${at}`;
+    const ask = async (guest: InstanceView, method: string, at: string, body?: string) => {
+      const signal = AbortSignal.timeout(10_000);
+      const response = await fetch(urlOf(guest, at), { method, signal, ...(body === undefined ? {} : { body }) });
+      return response.text();
+    };
+
+    beforeAll(async () => {
+      before = takeStock();
+      kernel = new KernelProcess(stack);
+      mkdirSync(kernel.stateDir, { recursive: true, mode: 0o700 });
+      await importCounters(kernel.stateDir);
+      client = await kernel.start();
+      await until(async () => (await client.view()).nodes.some(({ node }) => node === 'local'));
+      const { nodes } = await kernel.run('doctor', '-o', 'json').then(({ stdout }) => JSON.parse(stdout) as Doctor);
+      for (const { runtime } of runtimes) {
+        const check = nodes[0]?.checks.find(({ name }) => name === `runtime ${runtime}`);
+        if (check?.status !== 'ok') absent.set(runtime, `${check?.found}: ${check?.remedy}`);
+      }
+    }, 120_000);
+    afterAll(() => kernel.dispose(), 120_000);
+
+    it('knows how the counter runs on every guest plugin there is', () => {
+      expect(counterGuests().map(({ runtime, image }) => `${runtime} ${image ?? 'is unknown here'}`)).toEqual(
+        guestPlugins().map((runtime) => expect.stringMatching(new RegExp(`^${runtime} \\S+:\\d+$`))),
+      );
+    });
+
+    it.each(runtimes)(
+      'the counter answers on $runtime',
+      async ({ runtime, ...more }) => {
+        expect(absent.get(runtime)).toBeUndefined();
+        await client.command({
+          slot: 'orchestrator',
+          command: { type: 'Declare', spec: declaration({ runtime, ...more }) },
+        });
+        const [guest] = await readyInstances(client, runtime, 1);
+        if (!guest) throw new Error('no guest');
+        expect(guest.runtime).toBe(runtime);
+        expect(await ask(guest, 'GET', '/')).toBe('0');
+        expect(await ask(guest, 'POST', '/inc')).toBe('1');
+        expect(await ask(guest, 'PUT', '/kv/colour', runtime)).toBe('ok\n');
+        guests.set(runtime, guest);
+      },
+      120_000,
+    );
+
+    it('a guest reaches those of the other runtimes at their addresses', async () => {
+      const asking = guests.get('zones');
+      const own = [...guests].filter(([, { address }]) => !address?.host.startsWith('127.'));
+      expect(own.length).toBeGreaterThan(1);
+      const shell = workloadSpec.parse({
+        ...declaration({ ...(there()[0] as CounterGuest), runtime: 'zones', image: 'shell:1' }),
+        workload: 'default/asking',
+      });
+      const { readiness: _none, ...template } = shell.template;
+      const spec = { ...shell, template: { ...template, command: ['/bin/sh', '-c', 'sleep 1000000'] } };
+      await client.command({ slot: 'orchestrator', command: { type: 'Declare', spec } });
+      const [guest] = await readyInstances(client, 'asking', 1);
+      expect(asking).toBeDefined();
+      for (const [runtime, other] of own) {
+        const { stdout } = await kernel.run(
+          'exec',
+          guest?.instance ?? '',
+          '--',
+          'wget',
+          '-q',
+          '-O',
+          '-',
+          urlOf(other, '/kv/colour'),
+        );
+        expect(stdout).toBe(runtime);
+      }
+      await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: 'asking' } });
+      await readyInstances(client, 'asking', 0);
+    }, 120_000);
+
+    it('every guest survives a restart of the control plane, its process and its state untouched', async () => {
+      await kernel.end('SIGKILL');
+      for (const guest of guests.values()) expect(await ask(guest, 'GET', '/')).toBe('1');
+      client = await kernel.start();
+      for (const [runtime, guest] of guests) {
+        const [now] = await readyInstances(client, runtime, 1);
+        expect(now).toMatchObject({ instance: guest.instance, pid: guest.pid, attempt: 1, address: guest.address });
+        expect(await ask(guest, 'GET', '/kv/colour')).toBe(runtime);
+        expect(await ask(guest, 'POST', '/inc')).toBe('2');
+      }
+    }, 120_000);
+
+    it('every guest is removed, and nothing is left of any', async () => {
+      const store = ImageStore.of(kernel.stateDir);
+      expect((await store.holds()).size).toBeGreaterThan(0);
+      for (const { runtime } of there()) {
+        await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: runtime } });
+      }
+      for (const { runtime } of there()) await readyInstances(client, runtime, 0);
+      await until(async () => (await store.holds()).size === 0, 30_000);
+      for (const guest of guests.values()) await expect(get(urlOf(guest, '/'))).rejects.toThrow();
+      ours.push(
+        ...[...guests].flatMap(([runtime, { instance }]) => [
+          instance,
+          digest(path.join(kernel.stateDir, 'nodes/local', `guest-${runtime}`), 10),
+        ]),
+      );
+      const outcome = await kernel.run('down');
+      expect(outcome.code, outcome.stderr).toBe(0);
+      await kernel.end('SIGTERM');
+      const left = () => sinceThen(before, takeStock());
+      await until(() => left().length === 0, 30_000).catch(() => {});
+      expect(left()).toEqual([]);
+    }, 180_000);
+  },
+);
+
+/** What is there now and was not then. Control groups of other kernels of the machine come and go: ours are named after it. */
+function sinceThen(before: Remains, after: Remains): string[] {
+  const kinds = ['processes', 'mounts', 'interfaces', 'namespaces'] as const;
+  const fresh = kinds.flatMap((kind) => after[kind].filter((item) => !before[kind].includes(item)));
+  return [...fresh, ...after.controlGroups.filter((group) => ours.some((name) => group.includes(name)))];
+}
+
+interface Doctor {
+  readonly nodes: readonly {
+    readonly checks: readonly { name: string; status: string; found: string; remedy?: string }[];
+  }[];
+}
