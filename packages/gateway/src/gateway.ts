@@ -100,9 +100,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const connections = new Connections(server, limits.connectionsPerAddress);
   const upgrades = new Upgrades(context);
   server.on('upgrade', (request, socket, head) => upgrades.handle(request, socket, head));
-  server.on('clientError', (error, socket) => {
-    if (!socket.writable) return void socket.destroy();
-    refuseUpgrade(socket, new CloudosError('REQUEST_MALFORMED', `this is not HTTP: ${error.message}`));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const answer = answerTo(error, bounds);
+    // Nothing can be said on a connection that is broken, or that has not got through its TLS handshake.
+    if (answer && socket.writable) refuseUpgrade(socket, answer);
+    else socket.destroy();
   });
   const port = await listen(server, host, options.port ?? 0);
   const scheme = identity ? 'https' : 'http';
@@ -167,6 +169,17 @@ function serverOf(
   const handshakeTimeout = bounds.headersTimeoutMs;
   const serverOptions = { ...times, cert, key, handshakeTimeout, minVersion: 'TLSv1.2' as const };
   return createAdaptorServer({ fetch, createServer: createSecureServer, serverOptions }) as Server;
+}
+
+/** What to say to a client whose request the parser of Node.js has given up. */
+function answerTo({ code = '', message }: NodeJS.ErrnoException, bounds: GatewayBounds): CloudosError | undefined {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    const within = `its header in ${bounds.headersTimeoutMs} ms, all of it in ${bounds.requestTimeoutMs} ms`;
+    return new CloudosError('REQUEST_MALFORMED', `the request did not come in time: expected ${within}`);
+  }
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new CloudosError('REQUEST_TOO_LARGE', `the header is too large: ${message}`);
+  return code.startsWith('HPE_') ? new CloudosError('REQUEST_MALFORMED', `this is not HTTP: ${message}`) : undefined;
 }
 
 function listen(server: Server, host: string, port: number): Promise<number> {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls';
 import { silentLogger } from '@cloudos/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Gateway, startGateway } from '../gateway.ts';
-import { Listener, until } from '../spec-kit.ts';
+import { type Gateway, type GatewayOptions, startGateway } from '../gateway.ts';
+import { Listener, RawConnection, until } from '../spec-kit.ts';
 import { FakeKernel } from '../testing/index.ts';
 import { identityOf } from './identity.ts';
 import { isLoopback, urlOf } from './listening.ts';
@@ -110,7 +110,7 @@ describe('serving over TLS', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  const start = async (options: { host?: string; tls?: boolean }) => {
+  const start = async (options: Partial<GatewayOptions>) => {
     gateway = await startGateway({ kernel: new FakeKernel(dir), stateDir: dir, ...options });
   };
   const handshake = (version?: SecureVersion) =>
@@ -151,6 +151,14 @@ describe('serving over TLS', () => {
     expect(await handshake('TLSv1.2')).toBe('TLSv1.2');
     expect(await handshake('TLSv1.1')).toMatch(/PROTOCOL|UNSUPPORTED|ALERT/i);
     await expect(fetch(gateway.url.replace('https', 'http'))).rejects.toThrow();
+  });
+
+  it('cuts off who connects and never greets, or stops in the middle of it', async () => {
+    await start({ tls: true, bounds: { headersTimeoutMs: 300 } });
+    const silent = [new RawConnection(gateway.port), new RawConnection(gateway.port)];
+    silent[1]?.socket.write(Buffer.from('16030100c8010000c40303', 'hex'));
+    await until('both are closed', () => silent.every(({ ended }) => ended));
+    expect(await handshake()).toBe('TLSv1.3');
   });
 
   it('serves WebSockets, tells where and by what it is known, and closes in time', async () => {
