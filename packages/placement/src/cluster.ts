@@ -106,7 +106,8 @@ export class Cluster {
       case 'ReservationWithdrawn':
       case 'ResourcesReserved':
       case 'ResourcesUnreserved':
-        return applyReservationEvent(this, event);
+        if (this.options.reservations) applyReservationEvent(this, event);
+        return;
       default:
         applyNodeEvent(this, event);
     }

@@ -17,8 +17,6 @@ export interface PlacementPolicyOptions extends ClusterOptions, RoundLimits {
   readonly name: string;
   /** Whether owners have quotas and states. Otherwise nobody is bounded, and commands about them are refused. */
   readonly quotas?: boolean;
-  /** Whether there are named reservations. Otherwise commands about them are refused. */
-  readonly reservations?: boolean;
 }
 
 /** A resource manager from a way to choose: bookkeeping, queues, reasons and commands are the same for all. */
