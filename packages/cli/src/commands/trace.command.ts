@@ -24,7 +24,13 @@ interface ConvertOptions extends WriteOptions {
 
 /** trace convert, export: what `what-if` replays. */
 export function addTrace(program: Command, context: CliContext): void {
-  const trace = program.command('trace').description('make traces of demand for what-if (docs/traces.md)');
+  const trace = program
+    .command('trace')
+    .description('make traces of demand for what-if (docs/traces.md)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cloudos trace export --file monday.jsonl\n  cloudos trace convert --from alibaba-2018 machine_meta.csv batch_task.csv',
+    );
   const format = () => new Option('--format <form>').choices(['jsonl', 'csv']).default('jsonl');
   trace
     .command('convert')
