@@ -34,7 +34,7 @@ const bench: Bench = {
     const [value, bound] = [median(zones), median(bare)];
     const ratio = value / bound;
     report({
-      name: 'guest.zones.start',
+      name: 'guest.zones.apply',
       value,
       unit: 'ms',
       bound,
