@@ -71,7 +71,8 @@ describe('third-party clients', () => {
       child.stderr?.on('data', (data: Buffer) => {
         err += data.toString();
       });
-      child.once('exit', (code) => (code === 0 ? resolve(out) : reject(new Error(`exit code ${code}: ${out}${err}`))));
+      // Not `exit`: what it wrote may come after that.
+      child.once('close', (code) => (code === 0 ? resolve(out) : reject(new Error(`exit code ${code}: ${out}${err}`))));
     });
 
   /** Lets a client that goes on run until it has shown an event that comes after it began; returns what it wrote. */
