@@ -28,6 +28,7 @@ export async function startPostgres(): Promise<{ pool(max: number): pg.Pool; end
     `unix_socket_directories=${data}`,
   ];
   const stop = await startServer(postgres, args, port, owner ?? {});
+  await answers();
   const pools: pg.Pool[] = [];
   return {
     pool(max) {
@@ -41,6 +42,21 @@ export async function startPostgres(): Promise<{ pool(max: number): pg.Pool; end
       rmSync(data, { recursive: true, force: true });
     },
   };
+}
+
+/** It listens before it takes queries. */
+async function answers(): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const client = new pg.Client({ host: '127.0.0.1', port, user: 'bench', database: 'postgres' });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return await client.end();
+    } catch (error) {
+      if (tries >= 200) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 function accountOf(name: string): { uid: number; gid: number } {
