@@ -22,6 +22,7 @@ export interface CounterGuest {
 const known: readonly CounterGuest[] = [
   { runtime: 'zones', plugin: '@cloudos/guest-zones', config: {}, image: 'counter:1' },
   { runtime: 'docker', plugin: '@cloudos/guest-docker', config: { engine: 'own', pull: false }, image: 'counter:1' },
+  { runtime: 'hyper', plugin: '@cloudos/guest-hyper', config: {}, image: 'counter:1' },
   {
     runtime: 'unikernel',
     plugin: '@cloudos/guest-unikernel',
