@@ -9,7 +9,7 @@ process.exit(
     'packages/cli/bin/cloudos.mjs',
     'up',
     '--stack',
-    'stacks/local.yaml',
+    'packages/distributions/local/stack.yaml',
     '--apply',
     'examples/web.yaml',
     '--show',

@@ -1,3 +1,4 @@
+import type { Distribution } from './distribution.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What every command works with. */
@@ -6,6 +7,8 @@ export interface CliContext {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   readonly stdin: NodeJS.ReadStream;
+  /** Whose command this is; absent: that of cloudos itself. */
+  readonly distribution?: Distribution;
   /** Options that stand before or after any command. */
   globals(): GlobalOptions;
   /** What the process ends with, where no error says so: the exit code of a command in a guest, damage that was found. */

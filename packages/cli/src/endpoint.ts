@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CloudosClient } from '@cloudos/client';
@@ -21,13 +22,23 @@ export async function runningEndpoint(stateDir: string): Promise<EndpointInfo | 
   return { url, pid, startedAt: startedAt ?? 0, ...trust };
 }
 
-/** Whether a process of that id exists, whoever owns it. */
+/** Whether a process of that id runs, whoever owns it. One that has ended and that nobody reaps does not. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** In containers whose first process reaps nobody, what has ended stays in the table (proc(5), state Z). */
+function isZombie(pid: number): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    return false;
   }
 }
 

@@ -1,2 +1,3 @@
+export type { Distribution } from './distribution.ts';
 export { exitCodeOf, exitCodes } from './exit-codes.ts';
 export { main } from './main.ts';

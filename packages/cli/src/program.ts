@@ -27,15 +27,21 @@ import { addWhatIf } from './commands/what-if.command.ts';
 import { addWhy } from './commands/why.command.ts';
 import { addWorkloadCommands } from './commands/workload.commands.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
+import { type Distribution, plainCommand } from './distribution.ts';
 import { exitCodesHelp } from './exit-codes.ts';
 
+const description = 'An event-sourced cloud OS: boot a stack, run workloads on it, watch everything, swap any layer.';
+
 /** The whole command. The context reads the global options of the program that it is given to. */
-export function buildProgram(contextOf: (globals: () => GlobalOptions) => CliContext): Command {
-  const program = new Command('cloudos');
+export function buildProgram(
+  contextOf: (globals: () => GlobalOptions) => CliContext,
+  distribution?: Distribution,
+): Command {
+  const program = new Command(distribution?.command ?? plainCommand);
   const context = contextOf(() => program.opts<GlobalOptions>());
   program
-    .description('An event-sourced cloud OS: boot a stack, run workloads on it, watch everything, swap any layer.')
-    .version(version())
+    .description(distribution?.description ?? description)
+    .version(distribution?.version ?? version())
     .option('--state-dir <dir>', 'where the kernel keeps its state (default: $CLOUDOS_HOME, else by user)')
     .option('--url <url>', 'a gateway elsewhere ($CLOUDOS_URL); its token is in $CLOUDOS_TOKEN')
     .option('--token <token>', 'token for --url; visible to other users of the machine, prefer $CLOUDOS_TOKEN')

@@ -14,7 +14,10 @@ export async function runCommandLine(argv: readonly string[], environment: CliEn
   const setExitCode = (code: number) => {
     exitCode = code;
   };
-  const program = buildProgram((globals: () => GlobalOptions) => ({ ...environment, globals, setExitCode }));
+  const program = buildProgram(
+    (globals: () => GlobalOptions) => ({ ...environment, globals, setExitCode }),
+    environment.distribution,
+  );
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;

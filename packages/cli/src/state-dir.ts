@@ -3,17 +3,24 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { asCloudosError } from '@cloudos/sdk';
 import type { CliContext } from './context.ts';
+import { plainCommand } from './distribution.ts';
 
 /**
  * Where a kernel keeps what it must not forget: --state-dir, $CLOUDOS_HOME, /var/lib/cloudos for root, else
- * $XDG_STATE_HOME/cloudos or ~/.local/state/cloudos.
+ * $XDG_STATE_HOME/cloudos or ~/.local/state/cloudos. A distribution has its own name in place of `cloudos`.
  */
-export function stateDirOf({ globals, env, cwd }: Pick<CliContext, 'globals' | 'env' | 'cwd'>): string {
+export function stateDirOf({
+  globals,
+  env,
+  cwd,
+  distribution,
+}: Pick<CliContext, 'globals' | 'env' | 'cwd' | 'distribution'>): string {
+  const name = distribution?.command ?? plainCommand;
   const given = globals().stateDir ?? nonEmpty(env.CLOUDOS_HOME);
   if (given !== undefined) return resolve(cwd, given);
-  if (process.getuid?.() === 0) return '/var/lib/cloudos';
+  if (process.getuid?.() === 0) return `/var/lib/${name}`;
   const stateHome = nonEmpty(env.XDG_STATE_HOME) ?? join(nonEmpty(env.HOME) ?? homedir(), '.local', 'state');
-  return join(stateHome, 'cloudos');
+  return join(stateHome, name);
 }
 
 /** @throws CloudosError PERMISSION_DENIED */

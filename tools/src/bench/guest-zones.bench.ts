@@ -18,7 +18,9 @@ const bench: Bench = {
   async run({ quick, workDir, progress, report }) {
     if (process.getuid?.() !== 0) return progress('passed over: the bound needs root (run as root)');
     const rounds = quick ? 5 : 20;
-    const stack = await readStack(fileURLToPath(new URL('../../../stacks/local.yaml', import.meta.url)));
+    const stack = await readStack(
+      fileURLToPath(new URL('../../../packages/distributions/local/stack.yaml', import.meta.url)),
+    );
     const kernel = await bootKernel({ stack, stateDir: path.join(workDir, 'zones') });
     const zones: number[] = [];
     const bare: number[] = [];

@@ -154,7 +154,7 @@ function simulatedStack() {
 async function idle({ quick, workDir, progress, report }: BenchOptions): Promise<void> {
   const stateDir = path.join(workDir, 'idle');
   const cli = path.join(fileURLToPath(root), 'packages/cli/bin/cloudos.mjs');
-  const stack = path.join(fileURLToPath(root), 'stacks/local.yaml');
+  const stack = path.join(fileURLToPath(root), 'packages/distributions/local/stack.yaml');
   const bare = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1 << 30)'], { stdio: 'ignore' });
   const kernel = spawn(process.execPath, [cli, 'up', '--stack', stack, '--state-dir', stateDir], {
     stdio: ['ignore', 'pipe', 'inherit'],

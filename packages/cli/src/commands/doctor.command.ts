@@ -23,7 +23,7 @@ Works without a running kernel. Exit code 1 when something is missing.
 
 Examples:
   cloudos doctor
-  cloudos doctor --stack stacks/local.yaml -o json`,
+  cloudos doctor --stack stacks/simulated.yaml -o json`,
     )
     .action(async ({ stack, output }: { stack?: string; output: string }) => {
       const { terminal } = context;

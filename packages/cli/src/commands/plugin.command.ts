@@ -24,7 +24,7 @@ export function addPlugin(program: Command, context: CliContext): void {
     .description('list the plugins that are installed, and which of them the stack uses')
     .option('--stack <file>', 'the stack file')
     .addOption(outputOption('table', 'json', 'yaml', 'name'))
-    .addHelpText('after', '\nExamples:\n  cloudos plugin list\n  cloudos plugin list --stack stacks/local.yaml')
+    .addHelpText('after', '\nExamples:\n  cloudos plugin list\n  cloudos plugin list --stack stacks/simulated.yaml')
     .action(async ({ stack: given, output }: { stack?: string; output: string }) => {
       const { terminal } = context;
       const stackFile = await stackFileOf(context, given);

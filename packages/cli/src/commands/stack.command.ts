@@ -11,7 +11,7 @@ export function addStack(program: Command, context: CliContext): void {
     .command('validate')
     .description('check a stack file, its plugins and their configuration; nothing is started')
     .argument('<file>')
-    .addHelpText('after', '\nExamples:\n  cloudos stack validate stacks/local.yaml')
+    .addHelpText('after', '\nExamples:\n  cloudos stack validate stacks/simulated.yaml')
     .action(async (file: string) => {
       const { terminal, cwd } = context;
       const path = resolve(cwd, file);

@@ -39,7 +39,7 @@ When a kernel runs already with the state directory, --apply applies to that one
 
 Examples:
   cloudos up
-  cloudos up --stack stacks/local.yaml --apply examples/web.yaml --show
+  cloudos up --stack stacks/simulated.yaml --apply examples/web.yaml --show
   cloudos up --detach
   cloudos up --apply examples/web.yaml --show --once`,
     )

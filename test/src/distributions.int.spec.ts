@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { takeStock } from './support/machine.ts';
+
+interface Manifest {
+  readonly name: string;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly dependencies: Readonly<Record<string, string>>;
+}
+
+const folder = fileURLToPath(new URL('../../packages/distributions/', import.meta.url));
+const distributions = readdirSync(folder).map((name) => {
+  const manifest = JSON.parse(readFileSync(path.join(folder, name, 'package.json'), 'utf8')) as Manifest;
+  const [[command, bin] = ['', '']] = Object.entries(manifest.bin);
+  return { name, manifest, command, bin: path.join(folder, name, bin) };
+});
+
+const home = mkdtempSync(path.join(tmpdir(), 'cloudos-distribution-'));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+function run(bin: string, ...args: readonly string[]): Promise<{ code: number | null; text: string }> {
+  const env = { ...process.env, NO_COLOR: '1', CLOUDOS_HOME: path.join(home, path.basename(bin)) };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [bin, ...args], { env, cwd: home, timeout: 120_000 }, (error, stdout, stderr) => {
+      resolve({ code: error ? (typeof error.code === 'number' ? error.code : null) : 0, text: `${stdout}${stderr}` });
+    });
+  });
+}
+
+describe.each(distributions)('the distribution $name', ({ name, manifest, command, bin }) => {
+  it('has a command of its own, after which it is called', async () => {
+    expect(manifest.name).toBe(`@cloudos/distribution-${name}`);
+    expect(command).toBe(`cloudos-${name}`);
+    expect((await run(bin, '--help')).text).toContain(`Usage: ${command} `);
+  });
+
+  it('is a sound stack of plugins that it depends on', async () => {
+    const { code, text } = await run(
+      bin,
+      'plugin',
+      'list',
+      '--stack',
+      path.join(folder, name, 'stack.yaml'),
+      '-o',
+      'json',
+    );
+    expect([code, text]).toEqual([0, expect.stringContaining('[')]);
+    const used = (JSON.parse(text) as { plugin: string; inStack: boolean }[])
+      .filter(({ inStack }) => inStack)
+      .map(({ plugin }) => plugin);
+    expect(used.length).toBeGreaterThan(4);
+    expect(used.map((plugin) => `@cloudos/${plugin}`).filter((each) => !(each in manifest.dependencies))).toEqual([]);
+    expect(await run(bin, 'stack', 'validate', path.join(folder, name, 'stack.yaml'))).toMatchObject({ code: 0 });
+  });
+});
+
+describe('the local distribution', () => {
+  it('boots its stack without being given one, and leaves nothing', async () => {
+    const bin = distributions.find(({ name }) => name === 'local')?.bin ?? '';
+    const before = takeStock();
+    const up = await run(bin, 'up', '--detach');
+    expect(up, up.text).toMatchObject({ code: 0 });
+    expect((await run(bin, 'status')).text).toContain('local');
+    expect(await run(bin, 'down')).toMatchObject({ code: 0 });
+    expect(takeStock()).toEqual(before);
+  });
+});
