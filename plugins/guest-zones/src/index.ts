@@ -1,1 +1,2 @@
 export { guestZones as default, type ZonesConfig, zonesConfig } from './plugin.ts';
+export { templateOfZone, zoneJsonOf, zoneState } from './zone-json.ts';
