@@ -30,7 +30,7 @@ export async function chooseCarrier(
   }
   if (wants('runc')) {
     const runc = findRunc();
-    if (!container && runc) return { carrier: await runcCarrier(host, runc), warnings };
+    if (!container && runc) return { carrier: runcCarrier(host, runc), warnings };
     const missing = {
       reason: container ?? 'runc is not installed',
       remedy: container ? 'run as root' : 'apt-get install runc',

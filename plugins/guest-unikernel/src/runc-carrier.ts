@@ -8,12 +8,15 @@ const pidFile = 'pid';
 const bundleDir = 'bundle';
 
 /** QEMU in an OCI container made by runc, without an engine (OCI runtime specification 1.0). */
-export async function runcCarrier(host: VmHost, runc: string): Promise<ProcessCarrier> {
+export function runcCarrier(host: VmHost, runc: string): ProcessCarrier {
   const { dataDir } = host.context;
-  const root = await qemuRoot(host.qemu.path, dataDir);
   // The state of runc's containers lies in memory: it means nothing after a boot.
   const state = join('/run', `cloudos-runc-${digest(dataDir, 10)}`);
-  await mkdir(state, { recursive: true, mode: 0o700 });
+  // A node that only looks at what it has makes nothing.
+  const prepare = async () => {
+    await mkdir(state, { recursive: true, mode: 0o700 });
+    return qemuRoot(host.qemu.path, dataDir);
+  };
   const runcArguments = ['--root', state];
   return new ProcessCarrier({
     kind: 'runc',
@@ -23,6 +26,7 @@ export async function runcCarrier(host: VmHost, runc: string): Promise<ProcessCa
     logMaxBytes: host.config.logs.maxBytes,
     joinsGroups: false,
     command: async (run) => {
+      const root = await prepare();
       const bundle = join(run.directory, bundleDir);
       await mkdir(bundle, { recursive: true, mode: 0o700 });
       await writeFile(join(bundle, 'config.json'), JSON.stringify(containerConfig(host, root.path, run)));
