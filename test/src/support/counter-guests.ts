@@ -30,6 +30,19 @@ const known: readonly CounterGuest[] = [
     image: 'unikernel:1',
     command: ['serve'],
   },
+  {
+    runtime: 'hyper',
+    plugin: '@cloudos/guest-hyper',
+    config: { memoryBytes: 128 * 2 ** 20 },
+    image: 'counter:1',
+  },
+  {
+    runtime: 'lxd',
+    plugin: '@cloudos/guest-lxd',
+    config: { daemon: 'own' },
+    image: 'shell:1',
+    command: ['/bin/counter'],
+  },
 ];
 
 /** Every guest plugin of the repository but the one that only plays guests. */
