@@ -1,5 +1,6 @@
 import { type GuestConformanceOptions, guestConformance } from '@cloudos/conformance';
 import { findTool } from '@cloudos/host-tools';
+import type { GuestStatus } from '@cloudos/sdk';
 import { afterAll } from 'vitest';
 import { engineIsMissing, startEngine } from './engine.fixture.ts';
 import plugin from './index.ts';
@@ -20,7 +21,26 @@ const options: GuestConformanceOptions = {
   prepare: (stateDir) => importUnikernel(stateDir, unikernel.path),
   programs: unikernelPrograms,
   memoryLimitBytes: 16 * 2 ** 20,
+  // Guests that run no commands keep the state of the suite as a value of the counter.
+  state: {
+    write: async (_harness, guest, text) => {
+      await value(guest, { method: 'PUT', body: text });
+    },
+    read: (_harness, guest) => value(guest, {}),
+  },
 };
+
+async function value({ address }: GuestStatus, init: RequestInit): Promise<string> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    try {
+      const url = `http://${address?.host}/kv/state`;
+      return await (await fetch(url, { ...init, signal: AbortSignal.timeout(2_000) })).text();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
+  }
+}
 
 // As a process of the host: with the specs of the unikernel itself.
 guestConformance(plugin, {
