@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -126,6 +126,15 @@ describe('the log of one writing process', () => {
     expect(opened).toHaveLength(1);
     expect(both.find((result) => result.status === 'rejected')).toMatchObject({ reason: { code: 'LOG_HELD' } });
     await opened[0]!.value.close();
+  });
+
+  it('may be opened in a directory that has the inode of one that is gone, while the lock of that one is still held', async () => {
+    const gone = await LmdbEventLog.open({ directory });
+    await rm(directory, { recursive: true });
+    await mkdir(directory);
+    const log = await LmdbEventLog.open({ directory });
+    await log.close();
+    await gone.close().catch(() => {});
   });
 
   it('shows a reader beside it what is durable', async () => {

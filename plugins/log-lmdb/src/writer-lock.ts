@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { CloudosError } from '@cloudos/sdk';
@@ -12,8 +13,9 @@ interface Holder {
 
 /**
  * Lets one process write a log. The lock is a listening socket in the abstract namespace, named after the directory's
- * device and inode: taking it is atomic and the kernel releases it with the process, however that ends. The file
- * `writer.lock` beside it names the holder, and keeps out processes of another network namespace that see its pid.
+ * device and inode and after a number in it: an inode is given again once its directory is gone, and a copy has another
+ * one. Taking it is atomic and the kernel releases it with the process, however that ends. The file `writer.lock` beside
+ * it names the holder, and keeps out processes of another network namespace that see its pid.
  */
 export class WriterLock {
   readonly #server: Server;
@@ -29,7 +31,7 @@ export class WriterLock {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const { dev, ino } = statSync(directory, { bigint: true });
     const file = join(directory, 'writer.lock');
-    const server = await listen(`\0cloudos-log-${dev}-${ino}`);
+    const server = await listen(`\0cloudos-log-${dev}-${ino}-${directoryId(directory)}`);
     if (!server) throw held(directory, readHolder(file));
     const holder = readHolder(file);
     if (holder && holder.pid !== process.pid && startTicks(holder.pid) === holder.startTicks) {
@@ -57,6 +59,24 @@ export class WriterLock {
 export function isHeld(directory: string, self: number): boolean {
   const holder = readHolder(join(directory, 'writer.lock'));
   return holder !== undefined && holder.pid !== self && startTicks(holder.pid) === holder.startTicks;
+}
+
+/** A number that the directory has from the first time that it is opened for writing. */
+function directoryId(directory: string): string {
+  const file = join(directory, 'writer.id');
+  const read = () => (existsSync(file) ? readFileSync(file, 'latin1').trim() : '');
+  const known = read();
+  if (known !== '') return known;
+  const half = `${file}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  writeFileSync(half, randomBytes(8).toString('hex'), { mode: 0o600 });
+  try {
+    linkSync(half, file); // whole, and only if nobody was faster
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(half, { force: true });
+  }
+  return read();
 }
 
 function held(directory: string, holder: Holder | undefined): CloudosError {
