@@ -7,7 +7,7 @@ export const components = [
   { package: 'mount', commands: ['mount', 'umount'], purpose: 'file systems of zones, and a small disk for the log' },
   { package: 'bsdutils', commands: ['script'], purpose: 'terminals in zones' },
   { package: 'iproute2', commands: ['ip'], purpose: 'network interfaces of zones' },
-  { package: 'gcc', commands: ['gcc'], purpose: 'the test programs of guests' },
+  { package: 'gcc', commands: ['gcc'], purpose: 'test programs of guests, the unikernel, the agent of tiny machines' },
   { package: 'libc6-dev', commands: [], files: ['/usr/include/stdio.h'], purpose: 'the test programs of guests' },
   { package: 'busybox-static', commands: ['busybox'], purpose: 'the userland of test images' },
   { package: 'squashfs-tools', commands: ['mksquashfs'], purpose: 'disks of images for virtual machines' },
@@ -17,8 +17,7 @@ export const components = [
   { package: 'lxd', commands: ['lxd'], purpose: 'an LXD daemon for guests' },
   { package: 'docker.io', commands: ['dockerd'], purpose: 'a Docker Engine for guests' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
-  { package: 'gcc', commands: ['gcc'], purpose: 'the unikernel and the agent of the tests' },
-  { package: 'make', commands: ['make'], purpose: 'the same' },
+  { package: 'make', commands: ['make'], purpose: 'the unikernel' },
   {
     package: 'linux-image-cloud-amd64',
     commands: [],
