@@ -94,7 +94,9 @@ export class HyperFlavour implements VmFlavour {
     await images.hold(own.digest, name);
     try {
       const image = await images.find(own.digest, 'oci', 'a guest in a tiny VM');
-      await Promise.all([this.#disk(image), this.#templates.of(this.#mebibytes(state.spec))]);
+      // Both to their end, also when one fails: nothing goes on behind the back of whoever asked.
+      const made = await Promise.allSettled([this.#disk(image), this.#templates.of(this.#mebibytes(state.spec))]);
+      for (const part of made) if (part.status === 'rejected') throw part.reason;
     } catch (error) {
       await images.release(own.digest, name);
       throw error;
