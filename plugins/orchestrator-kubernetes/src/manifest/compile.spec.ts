@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { checkEvent, isRefusal } from '@cloudos/sdk';
+import { checkEvent, guestTemplate, isRefusal } from '@cloudos/sdk';
 import { describe, expect, it } from 'vitest';
 import { type Compiled, compile } from './compile.ts';
 import { defaultPriorityClasses } from './pod.ts';
@@ -117,6 +117,40 @@ describe('compile', () => {
     });
   });
 
+  it('reads secrets by reference and paths of the node', () => {
+    const text = deployment({
+      'metadata.namespace': 'shop',
+      'spec.template.spec.volumes': [
+        { name: 'data', hostPath: { path: '/srv/data' } },
+        { name: 'conf', hostPath: { path: '/srv/web.conf', type: 'File' } },
+      ],
+      [`${container}.env`]: [
+        { name: 'PASSWORD', valueFrom: { secretKeyRef: { name: 'db', key: 'pass.word', optional: false } } },
+        { name: 'NAME', value: '$$(PASSWORD)' },
+      ],
+      [`${container}.volumeMounts`]: [
+        { name: 'data', mountPath: '/data' },
+        { name: 'conf', mountPath: '/etc/web.conf', readOnly: true },
+      ],
+    });
+    const { workloads, warnings } = read(text);
+    expect(workloads[0]?.template).toMatchObject({
+      env: [
+        { name: 'PASSWORD', secret: 'shop/db/pass.word' },
+        { name: 'NAME', value: '$(PASSWORD)' },
+      ],
+      mounts: [
+        { hostPath: '/srv/data', target: '/data', readOnly: false },
+        { hostPath: '/srv/web.conf', target: '/etc/web.conf', readOnly: true },
+      ],
+    });
+    expect(guestTemplate.parse(workloads[0]?.template)).toEqual(workloads[0]?.template);
+    expect(warnings).toEqual([expect.stringContaining('volumes[1].hostPath.type: not checked')]);
+    const secretInCommand = JSON.parse(text);
+    secretInCommand.spec.template.spec.containers[0].args = ['--password', '$(PASSWORD)'];
+    expect(refusal(JSON.stringify(secretInCommand))).toContain('containers[0].args: $(PASSWORD) is a secret');
+  });
+
   it('reads company, owner, ports of the node and extended resources', () => {
     const near = { labelSelector: { matchLabels: { app: 'db' } }, topologyKey: 'topology.kubernetes.io/zone' };
     const apart = {
@@ -217,7 +251,29 @@ describe('compile', () => {
     ['spec.template', undefined, 'spec.template: given nothing'],
     ['spec.template', [], 'spec.template: given [], expected a mapping'],
     ['spec.template.spec.restartPolicy', 'Never', 'spec.template.spec.restartPolicy: given "Never", expected Always'],
-    ['spec.template.spec.volumes', [{ name: 'v' }], 'spec.template.spec.volumes: volumes are not supported'],
+    ['spec.template.spec.volumes', [{ name: 'v' }], 'spec.template.spec.volumes[0]: names no kind of volume'],
+    [
+      'spec.template.spec.volumes',
+      [{ name: 'v', emptyDir: {} }],
+      'spec.template.spec.volumes[0].emptyDir: is not supported: volumes are hostPath alone',
+    ],
+    [
+      'spec.template.spec.volumes',
+      [{ name: 'v', hostPath: { path: '/a/../b' } }],
+      'volumes[0].hostPath.path: given "/a/../b", expected an absolute path',
+    ],
+    [
+      'spec.template.spec.volumes',
+      [{ name: 'v', hostPath: { path: '/a', type: 'DirectoryOrCreate' } }],
+      'volumes[0].hostPath.type: given "DirectoryOrCreate"',
+    ],
+    [
+      `${container}.volumeMounts`,
+      [{ name: 'v', mountPath: '/d' }],
+      'volumeMounts[0].name: given "v", expected a volume',
+    ],
+    [`${container}.volumeMounts`, [{ name: 'v', mountPath: '/' }], 'volumeMounts[0].mountPath: given "/"'],
+    [`${container}.volumeMounts`, [{ name: 'v', mountPath: '/d', subPath: 'x' }], 'subPath: is not supported'],
     ['spec.template.spec.initContainers', [{ name: 'i' }], 'spec.template.spec.initContainers: is not supported'],
     [
       'spec.template.spec.containers',
@@ -237,7 +293,35 @@ describe('compile', () => {
     [
       `${container}.env`,
       [{ name: 'A', valueFrom: { secretKeyRef: {} } }],
-      'env[0].valueFrom: valueFrom is not supported',
+      'env[0].valueFrom.secretKeyRef.name: given nothing',
+    ],
+    [
+      `${container}.env`,
+      [{ name: 'A', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
+      'env[0].valueFrom.fieldRef: is not supported',
+    ],
+    [
+      `${container}.env`,
+      [{ name: 'A', valueFrom: { secretKeyRef: { name: '..', key: 'k' } } }],
+      'env[0].valueFrom.secretKeyRef: given "../k"',
+    ],
+    [
+      `${container}.env`,
+      [{ name: 'A', valueFrom: { secretKeyRef: { name: 'db', key: 'a/b' } } }],
+      'env[0].valueFrom.secretKeyRef: given "db/a/b"',
+    ],
+    [
+      `${container}.env`,
+      [{ name: 'A', valueFrom: { secretKeyRef: { name: 'db', key: 'k', optional: true } } }],
+      'secretKeyRef.optional: is not supported',
+    ],
+    [
+      `${container}.env`,
+      [
+        { name: 'A', valueFrom: { secretKeyRef: { name: 'db', key: 'k' } } },
+        { name: 'B', value: 'postgres://$(A)@db' },
+      ],
+      'env[1].value: $(A) is a secret',
     ],
     [`${container}.resources`, { limits: { cpu: '1x' } }, 'resources.limits.cpu: given "1x", expected a quantity'],
     [`${container}.resources`, { limits: { cpu: 1 }, requests: { cpu: 2 } }, 'the request is larger than the limit'],

@@ -1,29 +1,41 @@
 import type { GuestTemplate } from '@cloudos/sdk';
+import { expandVariables, readEnvironment, refuseSecretsIn } from './environment.ts';
 import type { Fields } from './fields.ts';
 import { readProbe } from './probes.ts';
 import { readResources } from './resources.ts';
+import { readMounts, type Volumes } from './volumes.ts';
 
 export type ContainerTemplate = Omit<GuestTemplate, 'restart' | 'stopGraceMs' | 'labels' | 'runtime' | 'hostname'>;
 
-const environmentName = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
 const portName = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$/;
+
+/** What a pod says for its containers. */
+export interface PodContext {
+  readonly namespace: string;
+  readonly pidsLimit: number | undefined;
+  readonly user: number | undefined;
+  readonly volumes: Volumes;
+}
 
 /** One container as a guest template (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/). */
 export function readContainer(
   fields: Fields,
-  pidsLimit: number | undefined,
-  podUser: number | undefined,
+  pod: PodContext,
 ): { readonly template: ContainerTemplate; readonly hostPorts: number[] } {
   fields.required('name');
   const image = fields.required('image');
   fields.oneOf('imagePullPolicy', ['Always', 'IfNotPresent', 'Never']);
-  const env = readEnvironment(fields);
-  const expand = (texts: string[] | undefined) => texts?.map((text) => expandVariables(text, env));
-  const [command, args] = [expand(fields.strings('command')), expand(fields.strings('args'))];
+  const env = readEnvironment(fields, pod.namespace);
+  const [command, args] = (['command', 'args'] as const).map((key) => {
+    const texts = fields.strings(key);
+    refuseSecretsIn(fields, key, texts ?? [], env);
+    return texts?.map((text) => expandVariables(text, env));
+  });
+  const mounts = readMounts(fields, pod.volumes);
   const workingDir = fields.string('workingDir');
   const { ports, hostPorts } = readPorts(fields);
   const security = readSecurity(fields.object('securityContext'));
-  const user = security.user ?? podUser;
+  const user = security.user ?? pod.user;
   if (security.nonRoot && user === 0) {
     fields.report.refuse(fields.at('securityContext.runAsNonRoot'), 'contradicts runAsUser 0');
   }
@@ -38,8 +50,9 @@ export function readContainer(
     ...(args && args.length > 0 && { args }),
     ...(workingDir && { workingDir }),
     env,
+    ...(mounts.length > 0 && { mounts }),
     ports,
-    ...readResources(fields, pidsLimit),
+    ...readResources(fields, pod.pidsLimit),
     ...(readiness && { readiness }),
     ...(liveness && { liveness }),
     ...(startup && { startup }),
@@ -52,40 +65,12 @@ export function readContainer(
 }
 
 function unsupportedContainerFields(fields: Fields): void {
-  fields.unsupported(['volumeMounts', 'volumeDevices'], 'volumes are not supported');
+  fields.unsupported(['volumeDevices'], 'devices are not supported');
   fields.unsupported(['envFrom'], 'envFrom is not supported: write the variables under env');
   fields.unsupported(['restartPolicy', 'restartPolicyRules'], 'is not supported: use the restartPolicy of the pod');
   fields.advisory(['lifecycle'], 'hooks are not run (a service stops sending requests before a guest is stopped)');
   fields.advisory(['stdin', 'stdinOnce', 'tty', 'resizePolicy'], 'ignored');
   fields.silent(['terminationMessagePath', 'terminationMessagePolicy']);
-}
-
-function readEnvironment(container: Fields): { name: string; value: string }[] {
-  const env: { name: string; value: string }[] = [];
-  for (const variable of container.list('env')) {
-    const name = variable.required('name');
-    if (name && !environmentName.test(name)) {
-      variable.report.invalid(variable.at('name'), name, 'letters, digits, dots, dashes and underscores');
-    }
-    variable.unsupported(['valueFrom'], 'valueFrom is not supported: give a value');
-    const value = expandVariables(variable.string('value') ?? '', env);
-    variable.done();
-    const earlier = env.findIndex((other) => other.name === name);
-    if (earlier >= 0) env.splice(earlier, 1);
-    env.push({ name, value });
-  }
-  return env;
-}
-
-/**
- * Replaces `$(NAME)` by the value of a variable defined before; `$$(NAME)` stands for itself, and so does a name that
- * is not defined (https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/).
- */
-export function expandVariables(text: string, env: readonly { name: string; value: string }[]): string {
-  return text.replace(/\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)/g, (whole, name: string | undefined) => {
-    if (whole === '$$') return '$';
-    return env.find((variable) => variable.name === name)?.value ?? whole;
-  });
 }
 
 function readPorts(container: Fields): { ports: GuestTemplate['ports']; hostPorts: number[] } {

@@ -53,6 +53,11 @@ export class Fields {
     return this.raw(key) !== undefined;
   }
 
+  /** The fields that are there, whether or not they were asked for. */
+  keys(): string[] {
+    return Object.keys(this.#value).filter((key) => this.#value[key] !== null);
+  }
+
   raw(key: string): unknown {
     this.#known.add(key);
     return Object.hasOwn(this.#value, key) ? (this.#value[key] ?? undefined) : undefined;

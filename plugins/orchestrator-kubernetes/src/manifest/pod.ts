@@ -6,6 +6,7 @@ import { dnsLabel, type Metadata, readMetadata } from './metadata.ts';
 import { type Ownership, readOwnership } from './ownership.ts';
 import { readPidsLimit } from './resources.ts';
 import { nodeConstraint } from './topology.ts';
+import { readVolumes } from './volumes.ts';
 
 /** What a pod says about an instance: the template, and where it may run. */
 export interface PodPart extends Ownership {
@@ -59,7 +60,9 @@ export function readPod(
     const given = `given ${containers.length} containers, expected one: an instance is one guest`;
     spec.report.refuse(spec.at('containers'), given);
   }
-  const read = containers[0] && readContainer(containers[0], readPidsLimit(annotations, owner), podUser);
+  const volumes = readVolumes(spec);
+  const pidsLimit = readPidsLimit(annotations, owner);
+  const read = containers[0] && readContainer(containers[0], { namespace, pidsLimit, user: podUser, volumes });
   const node = spec.string('nodeName');
   const affinity = readAffinity(spec, namespace);
   const placement = {
@@ -124,7 +127,6 @@ function readNodeSelector(spec: Fields): Constraint[] {
 }
 
 function unsupportedPodFields(spec: Fields): void {
-  spec.unsupported(['volumes'], 'volumes are not supported');
   spec.unsupported(['initContainers', 'ephemeralContainers'], 'is not supported: an instance is one guest');
   spec.unsupported(['hostNetwork', 'hostPID', 'hostIPC'], 'guests have namespaces of their own');
   spec.unsupported(['activeDeadlineSeconds', 'schedulingGates', 'resourceClaims', 'resources'], 'is not supported');
