@@ -31,7 +31,8 @@ interface ImportCommandOptions {
 export function addImage(program: Command, context: CliContext): void {
   const image = program
     .command('image')
-    .description('images for guests: import, list, inspect, remove, collect garbage');
+    .description('images for guests: import, list, inspect, remove, collect garbage')
+    .addHelpText('after', '\nExamples:\n  cloudos image import rootfs.tar.xz --reference app:1\n  cloudos image list');
 
   image
     .command('import')
