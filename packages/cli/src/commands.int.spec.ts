@@ -147,6 +147,9 @@ describe('commands to a running kernel', () => {
     const all = await bench.run(['logs', 'web']);
     expect(all.out.split('\n').sort()).toEqual(['', 'web-1 | one', 'web-1 | two', 'web-2 | three']);
     expect((await bench.run(['logs', 'nope'])).exitCode).toBe(4);
+    await bench.run(['logs', 'web-1', '--since', '2026-01-31T12:00Z']);
+    expect(bench.kernel.logRequests.at(-1)?.since).toBe(Date.UTC(2026, 0, 31, 12));
+    expect(await bench.run(['logs', 'web-1', '--since', 'soon'])).toMatchObject({ exitCode: 2, out: '' });
   });
 
   it('runs a command and makes its exit code ours', async () => {

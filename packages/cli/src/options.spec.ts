@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { configOf, durationMs, list, positionOrTime, wholeNumber } from './options.ts';
+import { configOf, durationMs, list, positionOrTime, sinceMs, wholeNumber } from './options.ts';
 import { resourceKindOf, splitReference } from './resource-kinds.ts';
 import { stateDirOf } from './state-dir.ts';
 
@@ -12,6 +12,16 @@ describe('options', () => {
   ])('%s is a time of %i ms', (text, ms) => expect(durationMs(text)).toBe(ms));
 
   it.each(['', 'soon', '-1s', '5w'])('%j is no time', (text) => expect(() => durationMs(text)).toThrow(/90s/));
+
+  it('takes how long ago, or a point in time', () => {
+    expect(sinceMs('5m', 1_000_000)).toBe(700_000);
+    expect(sinceMs('90', 1_000_000)).toBe(910_000);
+    expect(sinceMs('1d', 1_000_000)).toBe(0);
+    expect(sinceMs('2026-01-31T12:00:00.5Z', 0)).toBe(Date.UTC(2026, 0, 31, 12, 0, 0, 500));
+    for (const text of ['', '-1m', '5w', 'yesterday', '2026-99-99']) {
+      expect(() => sinceMs(text, 0)).toThrow(/how long ago/);
+    }
+  });
 
   it('takes a position or a point in time', () => {
     expect(positionOrTime('120')).toEqual({ position: 120 });

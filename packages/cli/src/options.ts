@@ -19,6 +19,14 @@ export function durationMs(text: string): number {
   return Number(match[1]) * units[(match[2] as keyof typeof units) ?? 's'];
 }
 
+/** A point in time, or how long it is ago: `5m`, `2026-01-31T12:00Z` (local time without a zone). Epoch milliseconds. */
+export function sinceMs(text: string, now: number): number {
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)?$/.test(text)) return Math.max(0, Math.floor(now - durationMs(text)));
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (time >= 0) return time;
+  throw new InvalidArgumentError('expected how long ago, such as 90s or 5m, or a time such as 2026-01-31T12:00Z.');
+}
+
 /** A position, or a point in time as epoch milliseconds: whole numbers and ISO 8601. */
 export function positionOrTime(text: string): { readonly position: number } | { readonly time: number } {
   if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return { position: Number(text) };

@@ -189,7 +189,7 @@ export class CloudosClient {
   /** Output of a guest as it was kept, and with `follow` as it comes, until the signal is aborted. */
   async *logs(instance: string, request: LogRequest = {}): AsyncGenerator<OutputChunk, void> {
     const response = await this.#http.send(`/v1/instances/${encodeURIComponent(instance)}/logs`, {
-      query: { follow: request.follow, tail: request.tailLines },
+      query: { follow: request.follow, tail: request.tailLines, since: request.since },
       accept: 'application/x-ndjson',
       signal: request.signal,
     });

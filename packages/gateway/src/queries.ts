@@ -9,6 +9,8 @@ export const viewQuery = z.object({ at: position.optional() });
 export const logsQuery = z.object({
   follow: flag.default(false),
   tail: z.coerce.number().int().nonnegative().max(1_000_000).optional(),
+  /** Milliseconds of the epoch. */
+  since: z.coerce.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).optional(),
 });
 
 const variable = z.string().regex(/^[^=]+=/, 'expected NAME=value');

@@ -15,7 +15,7 @@ export const ndjson = 'application/x-ndjson';
 export async function logsResponse(
   kernel: Kernel,
   instance: string,
-  request: { follow: boolean; tail?: number | undefined },
+  request: { follow: boolean; tail?: number | undefined; since?: number | undefined },
   form: 'lines' | 'bytes',
   onLeft: () => void,
 ): Promise<Response> {
@@ -24,6 +24,7 @@ export async function logsResponse(
     follow: request.follow,
     signal: ended.signal,
     ...(request.tail === undefined ? {} : { tailLines: request.tail }),
+    ...(request.since === undefined ? {} : { since: request.since }),
   };
   const chunks = kernel.logs(instance, logRequest)[Symbol.asyncIterator]();
   let first: Promise<IteratorResult<OutputChunk>> | undefined = chunks.next();

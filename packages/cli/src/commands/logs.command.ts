@@ -4,12 +4,13 @@ import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { connect } from '../endpoint.ts';
 import { instancesOf } from '../instance-names.ts';
-import { wholeNumber } from '../options.ts';
+import { sinceMs, wholeNumber } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface LogsOptions {
   readonly follow?: boolean;
   readonly tail?: number;
+  readonly since?: number;
 }
 
 export function addLogs(program: Command, context: CliContext): void {
@@ -19,7 +20,13 @@ export function addLogs(program: Command, context: CliContext): void {
     .argument('<name>', 'instance or workload')
     .option('-f, --follow', 'go on as output comes')
     .option('--tail <lines>', 'only the last lines', wholeNumber(0, 1_000_000))
-    .addHelpText('after', '\nExamples:\n  cloudos logs web-5d9f-1\n  cloudos logs -f web --tail 10')
+    .option('--since <time>', 'only what was written since: how long ago, or when', (text: string) =>
+      sinceMs(text, Date.now()),
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cloudos logs web-5d9f-1\n  cloudos logs -f web --tail 10\n  cloudos logs web --since 5m',
+    )
     .action(async (name: string, options: LogsOptions) => {
       const { client } = await connect(context);
       const names = (await instancesOf(client, name)).map(({ instance }) => instance);
@@ -43,6 +50,7 @@ async function follow(client: CloudosClient, instance: string, options: LogsOpti
   const request = {
     ...(options.follow ? { follow: true } : {}),
     ...(options.tail === undefined ? {} : { tailLines: options.tail }),
+    ...(options.since === undefined ? {} : { since: options.since }),
   };
   for await (const { stream, data } of client.logs(instance, request)) {
     if (stream === 'stdout') sink.write(data);

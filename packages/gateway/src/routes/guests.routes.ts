@@ -33,7 +33,9 @@ export function guestRoutes(kernel: Kernel): Route[] {
       id: 'readLogs',
       method: 'GET',
       path: '/v1/instances/{id}/logs',
-      summary: 'Output of a guest as it was kept, and with `follow` as it comes.',
+      summary:
+        'Output of a guest as it was kept, of it the last lines (`tail`) or what was written since (`since`, in ' +
+        'milliseconds of the epoch), and with `follow` as it comes.',
       scope: 'guests:logs',
       params,
       query: logsQuery,

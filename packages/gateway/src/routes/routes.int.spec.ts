@@ -184,6 +184,16 @@ describe('gateway routes', () => {
     const tail = [];
     for await (const chunk of bench.client.logs('web-1', { tailLines: 1 })) tail.push(chunk);
     expect(tail).toHaveLength(1);
+    for await (const chunk of bench.client.logs('web-1', { since: 1_700_000_000_000 })) tail.push(chunk);
+    expect(bench.kernel.logRequests.at(-1)).toMatchObject({ since: 1_700_000_000_000, follow: false });
+    expect(bench.kernel.logRequests.at(-2)).not.toHaveProperty('since');
+    for (const since of ['-1', 'soon', '1.5']) {
+      const wrong = await bench.get(`/v1/instances/web-1/logs?since=${since}`);
+      expect(await wrong.json()).toMatchObject({
+        code: 'REQUEST_MALFORMED',
+        message: expect.stringContaining('since'),
+      });
+    }
     const missing = await bench.get('/v1/instances/nope/logs');
     expect(missing.status).toBe(404);
     expect(await missing.json()).toMatchObject({ code: 'INSTANCE_NOT_FOUND' });

@@ -37,6 +37,7 @@ export class FakeKernel implements Kernel {
   readonly commands: { command: SlotCommand; options: CommandOptions | undefined }[] = [];
   readonly swaps: SwapRequest[] = [];
   readonly execs: FakeExec[] = [];
+  readonly logRequests: LogRequest[] = [];
   /** Calls of `logs` that have not ended. For leak tests. */
   openLogs = 0;
   stopped = false;
@@ -153,6 +154,7 @@ export class FakeKernel implements Kernel {
 
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
     this.#assertInstance(instance);
+    this.logRequests.push(request);
     this.openLogs++;
     try {
       const chunks = this.output.get(instance) ?? [];
