@@ -5,6 +5,7 @@ export {
   findControlGroups,
   type LayoutQuestion,
 } from './control-groups.ts';
+export { DaemonLink, type DaemonLinkOptions } from './daemon-link.ts';
 export { type DaemonOptions, DetachedDaemon, endProcess, unmountBelow } from './detached-daemon.ts';
 export { ExitLedger, type LedgerEntry } from './exit-ledger.ts';
 export { type FileLockOptions, withFileLock } from './file-lock.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { digest, GuestRecords, guestName } from '@cloudos/host-tools';
+import { DaemonLink, digest, GuestRecords, guestName } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
@@ -7,9 +7,9 @@ import { BehaviorSubject } from 'rxjs';
 import type { DockerEnvironment } from './container-runs.ts';
 import { DockerDriver } from './docker.driver.ts';
 import { askEngine, connect, type EngineFacts } from './engine.ts';
+import { EngineEvents } from './engine-events.ts';
 import { EngineImages, holderOf } from './engine-images.ts';
 import { EngineNetwork } from './engine-network.ts';
-import { EngineWatch } from './engine-watch.ts';
 import type { GuestRecord } from './guest-record.ts';
 import { type DockerConfig, dockerConfig } from './options.ts';
 import { OwnEngine } from './own-engine.ts';
@@ -77,19 +77,27 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
   const environment = async (): Promise<DockerEnvironment> => {
     if (!facts || isAsleep()) {
       facts = await ask();
-      if (!scope.closed) await watch.begin();
+      if (!scope.closed) await link.begin();
     }
     const { hostPaths, logMaxBytes } = config;
     return { docker, facts, images, network, owner, stateDir, hostPaths, logMaxBytes };
   };
   const wake = async () => own?.ensure(config.engineTimeoutMs);
-  const watch = new EngineWatch({ docker, owner, clock, logger, retryMs: config.retryMs, wake });
+  const events = new EngineEvents(docker, owner);
+  const link = new DaemonLink({
+    name: 'the Docker Engine',
+    clock,
+    logger,
+    retryMs: config.retryMs,
+    wake,
+    connect: (signal, lost) => events.connect(signal, lost),
+  });
   const driver = new DockerDriver({
     fingerprints,
     environment,
     records,
     purged: async () => {
-      watch.end();
+      link.end();
       facts = undefined;
       await own?.remove();
     },
@@ -98,8 +106,8 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
 
   const attempt = (what: string, call: () => Promise<void>) =>
     void call().catch((error: unknown) => logger.warn(`${what}: ${messageOf(error)}`));
-  const ended = watch.ended.subscribe((instance) => attempt(instance, () => driver.look(instance)));
-  const connected = watch.connected.subscribe((isConnected) => {
+  const ended = events.ended.subscribe((instance) => attempt(instance, () => driver.look(instance)));
+  const connected = link.connected.subscribe((isConnected) => {
     if (isConnected) attempt('looking at all containers', () => driver.lookAtAll());
     else facts = undefined;
     attempt('fingerprint', async () => {
@@ -107,12 +115,12 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
       if (!scope.closed) fingerprints.next(print);
     });
   });
-  scope.defer('watch of the engine', () => {
+  scope.defer('link to the engine', () => {
     ended.unsubscribe();
     connected.unsubscribe();
-    watch.end();
+    link.end();
   });
-  if (!isAsleep()) await watch.begin();
+  if (!isAsleep()) await link.begin();
   return driver;
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { digest, GuestRecords, guestName } from '@cloudos/host-tools';
+import { DaemonLink, digest, GuestRecords, guestName } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
@@ -83,13 +83,21 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const fingerprints = new BehaviorSubject(await look());
   scope.defer('fingerprint', () => fingerprints.complete());
 
-  const events = new LxdEvents({ client, clock, logger, retryMs: config.retryMs, wake });
+  const events = new LxdEvents(client, logger);
+  const link = new DaemonLink({
+    name: 'the LXD daemon',
+    clock,
+    logger,
+    retryMs: config.retryMs,
+    wake,
+    connect: (signal, lost) => events.connect(signal, lost),
+  });
   let reached = false;
   const environment = async (): Promise<LxdEnvironment> => {
     if (!reached || isAsleep()) {
       await ask();
       reached = true;
-      if (!scope.closed) await events.begin();
+      if (!scope.closed) await link.begin();
     }
     const files = new GuestFiles(dataDir, await prepareTools(dataDir), config.logMaxBytes);
     const images = new LxdImages(client, store, node);
@@ -101,7 +109,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
     environment,
     records,
     purged: async () => {
-      events.end();
+      link.end();
       reached = false;
       await own?.remove();
     },
@@ -111,19 +119,19 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const attempt = (what: string, call: () => Promise<void>) =>
     void call().catch((error: unknown) => logger.warn(`${what}: ${messageOf(error)}`));
   const ended = events.ended.subscribe((name) => attempt(name, () => driver.look(name)));
-  const connected = events.connected.subscribe((isConnected) => {
+  const connected = link.connected.subscribe((isConnected) => {
     if (isConnected) attempt('looking at all instances', () => driver.lookAtAll());
     attempt('fingerprint', async () => {
       const print = await (isConnected ? look() : fingerprintOf(() => client.get<Server>('/1.0')));
       if (!scope.closed) fingerprints.next(print);
     });
   });
-  scope.defer('events of the daemon', () => {
+  scope.defer('link to the daemon', () => {
     ended.unsubscribe();
     connected.unsubscribe();
-    events.end();
+    link.end();
   });
-  if (!isAsleep()) await events.begin();
+  if (!isAsleep()) await link.begin();
   return driver;
 }
 
