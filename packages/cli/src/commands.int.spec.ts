@@ -208,7 +208,7 @@ describe('commands to a running kernel', () => {
     bench.kernel.doctorReport = {
       nodes: [{ node: 'n1', checks: [{ name: 'kvm', status: 'missing', found: 'no /dev/kvm', remedy: 'load kvm' }] }],
     };
-    const { out, exitCode } = await bench.run(['doctor']);
+    const { out, exitCode } = await bench.run(['doctor', '--stack-only']);
     expect(exitCode).toBe(1);
     expect(out).toContain('missing  kvm: load kvm');
   });

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { installedPlugins, type PluginSource, Slot } from '@cloudos/plugin-bus';
+import { installedPlugins, type LoadedPlugin, type PluginSource, type PluginSpec, Slot } from '@cloudos/plugin-bus';
 import {
   type DoctorReport,
   type GuestFingerprint,
@@ -45,40 +45,72 @@ async function examineIn(stateDir: string, stackFile: string, plugins?: PluginSo
   const stack = await readStack(stackFile);
   const { nodes } = await resolveStack(stack, plugins ?? installedPlugins(stack.dir));
   const report = [];
-  for (const { name, host, guests } of nodes.slice(0, nodesExamined)) {
-    const checks: HostCheck[] = [];
-    await tryOut('host', host, (driver) => driver.checks().then((found) => checks.push(...found)));
-    for (const guest of guests) {
-      await tryOut('guest', guest, async (driver) => {
-        checks.push(...runtimeChecks(await firstValueFrom(driver.fingerprint())));
-      });
-    }
-    report.push({ node: name, checks });
-
-    async function tryOut<S extends SlotName>(
-      slot: S,
-      spec: ConstructorParameters<typeof Slot<S>>[0],
-      look: (driver: Awaited<ReturnType<Slot<S>['prepare']>>['provider']) => Promise<unknown>,
-    ): Promise<void> {
-      const trial = new Slot<S>(spec, {
-        slot,
-        node: name,
-        clock: systemClock,
-        newId,
-        logger: silentLogger,
-        stateDir,
-        dataDir: (plugin) => pluginDataDir(stateDir, plugin, name),
-        hooks: { activated: () => {}, deactivated: () => {}, failed: () => {} },
-      });
-      try {
-        const { provider, scope } = await trial.prepare(spec);
-        await look(provider).finally(() => scope.close());
-      } catch (error) {
-        checks.push(failedCheck(spec.plugin.definition.name, messageOf(error)));
-      }
-    }
+  for (const { name: node, host, guests } of nodes.slice(0, nodesExamined)) {
+    const place = { stateDir, node };
+    const checks = await tryOut('host', host, place, (driver) => driver.checks());
+    for (const guest of guests) checks.push(...(await tryOutGuest(guest, place)));
+    report.push({ node, checks });
   }
   return { nodes: report };
+}
+
+/** What a guest plugin said of this machine. */
+export interface GuestPluginReport {
+  readonly plugin: string;
+  readonly checks: readonly HostCheck[];
+}
+
+/**
+ * Whether guest plugins could run here with their default configuration, in the order given. Nothing is started; what a
+ * plugin makes for that goes into a temporary directory.
+ */
+export async function examineGuestPlugins(plugins: readonly LoadedPlugin[]): Promise<GuestPluginReport[]> {
+  const stateDir = await mkdtemp(path.join(tmpdir(), 'cloudos-doctor-'));
+  try {
+    const reports: GuestPluginReport[] = [];
+    for (const plugin of plugins) {
+      const checks = await tryOutGuest({ plugin, config: {} }, { stateDir, node: 'local' });
+      reports.push({ plugin: plugin.definition.name, checks });
+    }
+    return reports;
+  } finally {
+    await rm(stateDir, { recursive: true, force: true });
+  }
+}
+
+const tryOutGuest = (spec: PluginSpec, place: Place) =>
+  tryOut('guest', spec, place, async (driver) => runtimeChecks(await firstValueFrom(driver.fingerprint())));
+
+interface Place {
+  readonly stateDir: string;
+  readonly node: string;
+}
+
+/** Opens a driver for a look at it; one that does not open is a check that failed. */
+async function tryOut<S extends SlotName>(
+  slot: S,
+  spec: ConstructorParameters<typeof Slot<S>>[0],
+  { stateDir, node }: Place,
+  look: (driver: Awaited<ReturnType<Slot<S>['prepare']>>['provider']) => Promise<readonly HostCheck[]>,
+): Promise<HostCheck[]> {
+  const trial = new Slot<S>(spec, {
+    slot,
+    node,
+    clock: systemClock,
+    newId,
+    logger: silentLogger,
+    stateDir,
+    dataDir: (plugin) => pluginDataDir(stateDir, plugin, node),
+    hooks: { activated: () => {}, deactivated: () => {}, failed: () => {} },
+  });
+  const checks: HostCheck[] = [];
+  try {
+    const { provider, scope } = await trial.prepare(spec);
+    checks.push(...(await look(provider).finally(() => scope.close())));
+  } catch (error) {
+    checks.push(failedCheck(spec.plugin.definition.name, messageOf(error)));
+  }
+  return checks;
 }
 
 /** Nodes of a stack that are looked at: those of a simulation are all alike. */

@@ -1,6 +1,6 @@
 export type { CommandOptions, SlotCommand } from '@cloudos/sdk';
 export { type BootOptions, bootKernel } from './boot.ts';
-export { examine } from './doctor.ts';
+export { examine, examineGuestPlugins, type GuestPluginReport } from './doctor.ts';
 export { HypotheticalPolicy, type ResourcesPolicy, restless, roundsMax } from './hypothesis/hypothetical-policy.ts';
 export { type LedgerInstance, PlacementLedger } from './hypothesis/placement-ledger.ts';
 export type { Kernel } from './kernel.ts';
