@@ -2,7 +2,7 @@ import type { TokenInfo } from '@cloudos/client';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { KernelProcess, readyInstances } from './support/kernel-process.ts';
+import { KernelProcess, readyInstances, until } from './support/kernel-process.ts';
 import { deployment } from './support/manifests.ts';
 
 interface Answer {
@@ -79,6 +79,7 @@ describe('answers and their description', () => {
 
   it('agree for queries', async () => {
     await check('GET', '/v1/openapi.json', '/v1/openapi.json', 200);
+    await check('GET', '/v1/asyncapi.json', '/v1/asyncapi.json', 200);
     await check('GET', '/v1/status', '/v1/status', 200);
     await check('GET', '/v1/plugins', '/v1/plugins', 200);
     await check('GET', '/v1/doctor', '/v1/doctor', 200);
@@ -91,7 +92,7 @@ describe('answers and their description', () => {
     await check('GET', '/v1/events', '/v1/events?from=0&to=5', 200, { headers: { accept: 'application/x-ndjson' } });
     await check('GET', '/v1/instances/{id}/stats', `/v1/instances/${instance}/stats`, 200);
     await check('GET', '/v1/instances/{id}/logs', `/v1/instances/${instance}/logs`, 200);
-    await check('GET', '/v1/instances/{id}/logs', `/v1/instances/${instance}/logs`, 200, {
+    await check('GET', '/v1/instances/{id}/logs', `/v1/instances/${instance}/logs?tail=1`, 200, {
       headers: { accept: 'application/x-ndjson' },
     });
   });
@@ -110,6 +111,13 @@ describe('answers and their description', () => {
     await check('GET', '/v1/tokens', '/v1/tokens', 200);
     await check('DELETE', '/v1/tokens/{token}', `/v1/tokens/${made.id}`, 200);
     await check('GET', '/v1/tokens', '/v1/tokens', 200);
+    const client = kernel.client();
+    const working = client.work('audit', () => {}, { from: 'start' });
+    const ended = expect(working).rejects.toMatchObject({ code: 'SUBSCRIPTION_NOT_FOUND' });
+    await until(async () => (await client.subscriptions()).length > 0);
+    await check('GET', '/v1/subscriptions', '/v1/subscriptions', 200);
+    await check('DELETE', '/v1/subscriptions/{name}', '/v1/subscriptions/audit', 200);
+    await ended;
   });
 
   it('agree for refusals', async () => {
@@ -128,6 +136,8 @@ describe('answers and their description', () => {
     await check('POST', '/v1/swap', '/v1/swap', 404, { body: { slot: 'resources', plugin: 'nothing' } });
     await check('POST', '/v1/tokens', '/v1/tokens', 400, { body: { name: 'a', scopes: [] } });
     await check('DELETE', '/v1/tokens/{token}', '/v1/tokens/nothing', 404);
+    await check('DELETE', '/v1/subscriptions/{name}', '/v1/subscriptions/nothing', 404);
+    await check('GET', '/v1/instances/{id}/logs', '/v1/instances/nothing/logs?since=soon', 400);
     const { token } = await kernel.client().createToken({ name: 'logs', scopes: ['guests:logs'] });
     await check('GET', '/v1/view', '/v1/view', 403, { headers: { authorization: `Bearer ${token}` } });
   });
