@@ -26,6 +26,7 @@ import { addUp } from './commands/up.command.ts';
 import { addWhatIf } from './commands/what-if.command.ts';
 import { addWhy } from './commands/why.command.ts';
 import { addWorkloadCommands } from './commands/workload.commands.ts';
+import { addZone } from './commands/zone.command.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { type Distribution, plainCommand } from './distribution.ts';
 import { exitCodesHelp } from './exit-codes.ts';
@@ -77,6 +78,7 @@ export function buildProgram(
     addNodeCommands,
     addLog,
     addImage,
+    addZone,
     addDoctor,
     addStack,
     addPlugin,

@@ -71,7 +71,7 @@ function bash(all: readonly Words[]): string {
 _cloudos() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" path="" words="" kind="" i
   for ((i = 1; i < COMP_CWORD; i++)); do
-    case "\${COMP_WORDS[i]}" in -*) ;; *) [[ \${#path} -eq 0 || "$path" =~ ^(log|stack|plugin|token)$ ]] && path="\${path:+$path }\${COMP_WORDS[i]}" ;; esac
+    case "\${COMP_WORDS[i]}" in -*) ;; *) [[ \${#path} -eq 0 || "$path" =~ ^(log|stack|plugin|token|image|subscription|zone)$ ]] && path="\${path:+$path }\${COMP_WORDS[i]}" ;; esac
   done
   case "$path" in
 ${cases}
