@@ -9,7 +9,7 @@ const zone = {
   cpu_cap: 50,
   max_physical_memory: 64,
   max_lwps: 40,
-  internal_metadata: { 'docker:entrypoint': '["sleep","1000"]' },
+  internal_metadata: { 'docker:entrypoint': '["sh","-c","echo up; exec sleep 1000"]' },
   tags: { tier: 'back' },
 };
 
@@ -42,6 +42,11 @@ describe('cloudos zone', () => {
     });
     expect(await get(String(shown.uuid))).toMatchObject({ uuid: shown.uuid, pid: shown.pid });
     expect(await create(zone)).toMatchObject({ code: 0, stdout: 'zone/default/db unchanged\n' });
+  }, 120_000);
+
+  it('shows what it printed since a time', async () => {
+    await until(async () => (await kernel.run('logs', 'db', '--since', '1h')).stdout === 'up\n');
+    expect(await kernel.run('logs', 'db', '--since', '2100-01-01')).toMatchObject({ code: 0, stdout: '' });
   }, 120_000);
 
   it('refuses what it does not know by name, and says which zones there are', async () => {
