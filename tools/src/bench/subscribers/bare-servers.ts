@@ -23,9 +23,9 @@ export async function plainServer(): Promise<void> {
       }
     },
     pace: async ({ perSecond, events }: Pacing) => {
-      await paced(perSecond, events, () => {
+      await paced(perSecond, events, (n) => {
         const at = process.hrtime.bigint().toString();
-        for (const [socket] of sockets) socket.send(JSON.stringify({ data: { at, text: 'x'.repeat(180) } }));
+        for (const [socket] of sockets) socket.send(JSON.stringify({ data: { at, n, text: 'x'.repeat(180) } }));
       });
     },
   };

@@ -55,13 +55,28 @@ export async function feedServer(directory: string): Promise<void> {
       }
       await last;
     },
-    /** Each event carries the moment at which its append was called. */
+    /**
+     * Each event carries the moment at which its append was called. Answers how long each took to be durable, as the
+     * first subscriber of the log sees it: acknowledgements are told after that, when the feed has written already.
+     */
     pace: async ({ perSecond, events }: Pacing) => {
+      const durableMs = new Array<number>(events);
+      const told = log.subscribe(log.head() + 1).subscribe((batch) => {
+        const now = process.hrtime.bigint();
+        for (const { data } of batch) {
+          const { at, n } = data as { at: string; n: number };
+          durableMs[n] = Number(now - BigInt(at)) / 1e6;
+        }
+      });
+      let last: Promise<unknown> = Promise.resolve();
       await paced(perSecond, events, (n) => {
         const at = process.hrtime.bigint().toString();
-        const event = { ...eventPool[n % eventPool.length]!, data: { at, text: 'x'.repeat(180) } };
-        void log.append(streams[n % streamCount]!, [event], 'any');
+        const event = { ...eventPool[n % eventPool.length]!, data: { at, n, text: 'x'.repeat(180) } };
+        last = log.append(streams[n % streamCount]!, [event], 'any');
       });
+      await last;
+      told.unsubscribe();
+      return durableMs;
     },
     fill: async ({ events }: { readonly events: number }) => {
       const lane = async () => {

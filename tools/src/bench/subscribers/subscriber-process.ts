@@ -1,6 +1,7 @@
 import { batchHeaderBytes, bearerProtocolPrefix, subprotocols } from '@cloudos/client';
 import { connect, type NatsConnection } from 'nats';
 import { type RawData, WebSocket } from 'ws';
+import { percentiles } from './percentiles.ts';
 import { type ServerTasks, serveTasks } from './tasks.ts';
 
 export interface Connecting {
@@ -18,7 +19,7 @@ const tellMs = 5;
 export async function subscriberProcess(): Promise<void> {
   let taken: number[] = [];
   let close: () => Promise<void> = async () => {};
-  const latencies: number[] = [];
+  const latencies: Latency[] = [];
   let timing = false;
   const tasks: ServerTasks = {
     connect: async (given: Connecting) => {
@@ -47,12 +48,10 @@ export async function subscriberProcess(): Promise<void> {
       latencies.length = 0;
       timing = true;
     },
-    latency: async () => {
+    /** From the call of `append`, less what each event waited for elsewhere. */
+    latency: async ({ lessMs }: { lessMs?: readonly number[] }) => {
       timing = false;
-      const sorted = Float64Array.from(latencies).sort();
-      const at = (share: number) =>
-        sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-      return { p50Ms: at(0.5), p99Ms: at(0.99) };
+      return percentiles(latencies.map(({ n, ms }) => ms - (lessMs?.[n] ?? 0)));
     },
     close: () => close(),
   };
@@ -104,7 +103,13 @@ function eventsIn(message: Buffer): number {
   return events;
 }
 
-function latencyOf(text: string): number {
-  const at = /"at":"(\d+)"/.exec(text)?.[1];
-  return at === undefined ? Number.NaN : Number(process.hrtime.bigint() - BigInt(at)) / 1e6;
+interface Latency {
+  /** Which event. */
+  readonly n: number;
+  readonly ms: number;
+}
+
+function latencyOf(text: string): Latency {
+  const [, at, n] = /"at":"(\d+)","n":(\d+)/.exec(text) ?? [];
+  return { n: Number(n), ms: at === undefined ? Number.NaN : Number(process.hrtime.bigint() - BigInt(at)) / 1e6 };
 }
