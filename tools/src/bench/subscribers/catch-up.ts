@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CloudosClient, type WebSocketConstructor } from '@cloudos/client';
-import { connect, DeliverPolicy, StorageType } from 'nats';
+import { connect, consumerOpts, StorageType } from 'nats';
 import { WebSocket } from 'ws';
 import type { BenchOptions } from '../bench.ts';
 import { median } from '../figures.ts';
@@ -126,9 +126,12 @@ async function natsRate(workDir: string, total: number, rounds: number, progress
     const rates: number[] = [];
     for (let round = 0; round < rounds; round++) {
       const begin = performance.now();
-      const consumer = await stream.consumers.get('events', { deliver_policy: DeliverPolicy.All });
+      // The push form: the pull form of its client was seen to get no message here, and never to end.
+      const ordered = consumerOpts();
+      ordered.orderedConsumer();
+      ordered.deliverAll();
       let seen = 0;
-      const messages = await consumer.consume({ max_messages: 10_000 });
+      const messages = await stream.subscribe('events', ordered);
       for await (const message of messages) {
         if ((message.json() as { data: { pid: number } }).data.pid > 0) seen++;
         if (seen === total) break;
