@@ -38,6 +38,9 @@ describe('third-party clients', () => {
     environment = {
       ...process.env,
       CLOUDOS_HOME: kernel.stateDir,
+      // What they print is read here: no colours, whoever runs the tests.
+      NO_COLOR: '1',
+      FORCE_COLOR: '0',
       // The commands of this checkout, and Debian's python3 before any other.
       PATH: [join(root, 'node_modules/.bin'), '/usr/bin', process.env.PATH].join(delimiter),
     };
