@@ -32,6 +32,7 @@ export {
 export { GuestRecords } from './records.ts';
 export { resolveEnvironment, secretsDirectory } from './secrets.ts';
 export { awaitProgram, logBlocks, loggerFunction, passSignalsOn } from './shell-scripts.ts';
+export { signalName } from './signal-name.ts';
 export { timedLogger } from './timed-logger.ts';
 export { removeTree } from './tree-removal.ts';
 export { Wakeups } from './wakeups.ts';

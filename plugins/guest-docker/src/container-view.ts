@@ -1,4 +1,4 @@
-import { constants } from 'node:os';
+import { signalName } from '@cloudos/host-tools';
 import type { GuestExit, GuestStatus } from '@cloudos/sdk';
 import type { ContainerInspectInfo } from 'dockerode';
 import type { GuestRecord } from './guest-record.ts';
@@ -61,8 +61,7 @@ function neverFinished({ State }: ContainerInspectInfo): boolean {
 
 /** A status over 128 stands for a signal, as in sh: docker-init passes the end of its child on like that. */
 function signalOf(status: number): string | undefined {
-  if (status <= 128) return undefined;
-  return Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0];
+  return status > 128 ? signalName(status - 128) : undefined;
 }
 
 /** The instance that a handle means, or undefined. */

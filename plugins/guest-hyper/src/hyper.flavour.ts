@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { findTool, hostName, resolveEnvironment, runCommand } from '@cloudos/host-tools';
+import { findTool, hostName, resolveEnvironment, runCommand, signalName } from '@cloudos/host-tools';
 import { commandLine, type OciImage, squashfsDisk } from '@cloudos/images';
 import {
   inside,
@@ -227,7 +227,7 @@ export class HyperFlavour implements VmFlavour {
   async explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>> {
     const text = await readFile(join(vm.directory, machineDir, 'end'), 'utf8').catch(() => '');
     const [, code = '', signal = '', ooms = ''] = /^end (-?\d{1,3}) (\d{1,2}) (\d{1,9})$/m.exec(text) ?? [];
-    const name = Object.entries(constants.signals).find(([, value]) => value === Number(signal))?.[0];
+    const name = signalName(Number(signal));
     if (code !== '' && name) {
       const outOfMemory = name === 'SIGKILL' && Number(ooms) > 0;
       const message = `over its memory of ${this.#mebibytes(vm.state.spec)} MiB`;

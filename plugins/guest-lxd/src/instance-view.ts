@@ -1,4 +1,4 @@
-import { constants } from 'node:os';
+import { signalName } from '@cloudos/host-tools';
 import type { GuestExit, GuestStats, GuestStatus } from '@cloudos/sdk';
 import type { ProgramEnd } from './guest-files.ts';
 import type { GuestRecord } from './guest-record.ts';
@@ -66,10 +66,6 @@ export function exitOf(record: GuestRecord, end: ProgramEnd | undefined, isThere
     reason: stopped ? 'stopped' : killed ? 'oom-killed' : signal ? 'signalled' : 'exited',
     ...(killed && !stopped && { message: `over the memory limit of ${spec.template.limits.memoryBytes} bytes` }),
   };
-}
-
-function signalName(number: number): string | undefined {
-  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
 }
 
 /** The instance that a handle means, or undefined. */

@@ -1,5 +1,4 @@
-import { constants } from 'node:os';
-import { isAlive } from '@cloudos/host-tools';
+import { isAlive, signalName } from '@cloudos/host-tools';
 import type { GuestAddress, GuestExit, GuestStatus } from '@cloudos/sdk';
 import { zoneName } from './zone-name.ts';
 import type { ZoneEnd, ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
@@ -84,10 +83,6 @@ export function exitOf(state: ZoneState, end: ZoneEnd): GuestExit {
       ? { message: `over the memory limit of ${state.spec.template.limits.memoryBytes} bytes` }
       : {}),
   };
-}
-
-function signalName(number: number): string | undefined {
-  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
 }
 
 /** The zone that a handle means, or undefined. */
