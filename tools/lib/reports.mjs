@@ -22,19 +22,24 @@ export function readReport({ name, folder }, { whole = true } = {}) {
     return specs.length === 0 ? emptyResult() : failure(`${name}: the test run left no report (did it build?)`);
   }
   const reasons = readJson(join(root, folder, 'reports/skips.json')) ?? {};
-  return summarize(name, join(root, folder, 'src'), whole ? specs : [], readJson(reportOf(folder)), reasons);
+  return summarize(name, `${folder}/src/`, whole ? specs : [], readJson(reportOf(folder)), reasons);
 }
 
 /** A test of a conformance suite that the plugin's `supports` rules out: not skipped, there is nothing to run. */
 const ruledOut = /^\w+ conformance(?: of|:) (?!.*\(cannot run:)/;
 
-/** The same from the parsed report of vitest, and the reasons given by tests that were skipped while they ran. */
-export function summarize(name, sourceFolder, specs, report, reasons = {}) {
+/**
+ * The same from the parsed report of vitest, and the reasons given by tests that were skipped while they ran. The report
+ * names its files absolutely, and may come from the cache of a checkout that has been moved since: what counts is the
+ * part below `sources` ("packages/sdk/src/").
+ */
+export function summarize(name, sources, specs, report, reasons = {}) {
   if (!Array.isArray(report?.testResults)) return failure(`${name}: the report of the test run cannot be read`);
   const result = emptyResult();
   const seen = new Set();
   for (const file of report.testResults) {
-    const path = file.name.startsWith(sourceFolder) ? file.name.slice(sourceFolder.length + 1) : file.name;
+    const at = file.name.lastIndexOf(`/${sources}`);
+    const path = at < 0 ? file.name : file.name.slice(at + 1 + sources.length);
     seen.add(path);
     for (const test of file.assertionResults) {
       const title = test.fullName.trim();

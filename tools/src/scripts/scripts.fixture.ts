@@ -8,7 +8,7 @@ export interface TestResult {
 interface Reports {
   summarize(
     name: string,
-    sourceFolder: string,
+    sources: string,
     specs: readonly string[],
     report: unknown,
     reasons?: object,

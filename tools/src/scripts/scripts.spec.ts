@@ -7,7 +7,7 @@ import { checkNode, install, parseArguments, reports, table } from './scripts.fi
 
 describe('the summary of test reports', () => {
   const file = (name: string, statuses: readonly string[], status = 'passed', message = '') => ({
-    name: `/src/${name}`,
+    name: `/another/checkout/packages/a/src/${name}`,
     status,
     message,
     assertionResults: statuses.map((each, index) => ({
@@ -17,7 +17,7 @@ describe('the summary of test reports', () => {
     })),
   });
   const summarize = (testResults: readonly object[], specs: readonly string[] = [], success = true) =>
-    reports.summarize('a', '/src', specs, { success, testResults });
+    reports.summarize('a', 'packages/a/src/', specs, { success, testResults });
 
   it('counts what passed and names what failed or was skipped', () => {
     const result = summarize([file('a.spec.ts', ['passed', 'failed', 'skipped', 'pending', 'todo'], 'failed')]);
@@ -30,7 +30,7 @@ describe('the summary of test reports', () => {
     ['a file that could not be loaded', summarize([file('a.spec.ts', [], 'failed', 'SyntaxError')])],
     ['a file that is missing in the report', summarize([file('a.spec.ts', ['passed'])], ['a.spec.ts', 'b.spec.ts'])],
     ['a run that failed outside of any test', summarize([file('a.spec.ts', ['passed'])], [], false)],
-    ['a report that is none', reports.summarize('a', '/src', [], undefined)],
+    ['a report that is none', reports.summarize('a', 'packages/a/src/', [], undefined)],
   ])('takes %s for a failure', (_what, result) => {
     expect(result.failed).toHaveLength(1);
   });
@@ -55,15 +55,20 @@ describe('the summary of test reports', () => {
     ].map((fullName) => ({ fullName, status: 'skipped' }));
     const report = {
       success: true,
-      testResults: [{ name: '/src/a.spec.ts', status: 'passed', assertionResults: tests }],
+      testResults: [{ name: '/packages/a/src/a.spec.ts', status: 'passed', assertionResults: tests }],
     };
     const reasons = { 'guest conformance of guest-x limits memory': 'no memory controller' };
-    const { skipped } = reports.summarize('a', '/src', [], report, reasons);
+    const { skipped } = reports.summarize('a', 'packages/a/src/', [], report, reasons);
     expect(skipped.map(({ title }) => title)).toEqual([
       expect.stringContaining('cannot run: no KVM'),
       expect.stringContaining('(no memory controller)'),
       expect.stringContaining('needs root'),
     ]);
+  });
+
+  it('knows a spec file wherever the checkout lay when it ran', () => {
+    const result = summarize([file('deep/a.spec.ts', ['passed'])], ['deep/a.spec.ts']);
+    expect(result).toEqual({ passed: 1, failed: [], skipped: [] });
   });
 
   it('adds up', () => {
