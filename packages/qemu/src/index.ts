@@ -1,4 +1,8 @@
 export { type Accelerator, type AcceleratorChoice, chooseAccelerator, findQemu, judge } from './accelerator.ts';
+export { buildAgent, buildObstacle } from './agent-build.ts';
+export { AgentConnection, refusal } from './agent-connection.ts';
+export { type ExecDefaults, execByAgent } from './agent-exec.ts';
+export { type AgentMessage, decode, type Fields, types } from './agent-message.ts';
 export { bareCarrier } from './bare-carrier.ts';
 export type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
 export { loadState, migrated, saveState } from './migration.ts';

@@ -5,12 +5,16 @@ import { join } from 'node:path';
 import { findTool, hostName, resolveEnvironment, runCommand, signalName } from '@cloudos/host-tools';
 import { commandLine, type OciImage, squashfsDisk } from '@cloudos/images';
 import {
+  AgentConnection,
+  execByAgent,
+  type Fields,
   inside,
   loadState,
   type Machine,
   machineDir,
   type QemuEnd,
   type QmpClient,
+  types,
   type Vm,
   type VmFlavour,
   type VmImages,
@@ -23,9 +27,6 @@ import {
   type GuestSpec,
   type GuestStats,
 } from '@cloudos/sdk';
-import { AgentConnection } from './agent-connection.ts';
-import { execByAgent } from './agent-exec.ts';
-import { type Fields, types } from './agent-message.ts';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { type HyperParts, ignoreShared, makeSparse, Templates } from './template.ts';
 

@@ -3,6 +3,8 @@ import { findTool } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import {
   bareCarrier,
+  buildAgent,
+  buildObstacle,
   createVmDriver,
   type VmDriver,
   type VmHost,
@@ -12,7 +14,6 @@ import {
 } from '@cloudos/qemu';
 import { definePlugin, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
-import { buildAgent, buildObstacle } from './agent-build.ts';
 import { HyperFlavour, memoryMinBytes } from './hyper.flavour.ts';
 import { findKernel } from './linux-kernel.ts';
 

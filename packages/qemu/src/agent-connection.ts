@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { connectUnix } from '@cloudos/qemu';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
 import { type AgentMessage, decode, encode, encodeFields, type Fields, types } from './agent-message.ts';
+import { connectUnix } from './unix-socket.ts';
 
 const connectMaxMs = 2_000;
 type Listener = (message: AgentMessage | undefined) => void;
