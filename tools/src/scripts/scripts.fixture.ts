@@ -6,13 +6,7 @@ export interface TestResult {
 }
 
 interface Reports {
-  summarize(
-    name: string,
-    sources: string,
-    specs: readonly string[],
-    report: unknown,
-    reasons?: object,
-  ): TestResult;
+  summarize(name: string, sources: string, specs: readonly string[], report: unknown, reasons?: object): TestResult;
   readReport(project: { name: string; folder: string }): TestResult;
   total(results: readonly TestResult[]): TestResult;
 }
