@@ -74,6 +74,7 @@ export class ProcessCarrier implements Carrier {
         files: run.files,
       },
       shimGroup: groups.shimGroup(),
+      logger: store.logger,
       logMaxBytes: this.#options.logMaxBytes,
       logSizes: await logSizes(directory),
     });

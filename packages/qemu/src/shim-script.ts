@@ -14,22 +14,23 @@ export interface ShimPlan {
     readonly files: readonly string[];
   };
   readonly shimGroup?: string | undefined;
+  /** Words that run the logger of both consoles, given the most bytes of a file. Absent: dd(1) for each, without times. */
+  readonly logger?: readonly string[] | undefined;
   readonly logMaxBytes: number;
   /** Bytes in the current log files. */
   readonly logSizes: { readonly stdout: number; readonly stderr: number };
 }
 
 /**
- * The shell script that stays beside a run of QEMU and outlives the kernel. Two loggers read the consoles from FIFOs
+ * The shell script that stays beside a run of QEMU and outlives the kernel. Loggers read the consoles from FIFOs
  * (`m/out`, `m/err`) and rotate their files; the shim waits for QEMU and records how it ended.
  */
 export function shimScript(plan: ShimPlan): string {
-  const blocks = (size: number) => logBlocks(plan.logMaxBytes, size);
   return `#!/bin/sh
 umask 077
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
-${loggerFunction(plan.logMaxBytes)}
+${plan.logger ? '' : loggerFunction(plan.logMaxBytes)}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }
@@ -38,11 +39,20 @@ start_time() {
 ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
 mkfifo -m 622 m/out m/err || exit 1
 exec 9<>m/out; exec 3<m/out; exec 4>m/out; exec 9<>m/err; exec 5<m/err; exec 6>m/err; exec 9>&-
-( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(plan.logSizes.stdout)} ) &
-( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(plan.logSizes.stderr)} ) &
+${loggers(plan)}
 exec 3<&- 5<&-
 ${plan.child ? supervise(plan, plan.child) : 'echo ready; exec >/dev/null; cat >/dev/null'}
 `;
+}
+
+function loggers({ logger, logMaxBytes, logSizes }: ShimPlan): string {
+  if (logger) {
+    const words = [...logger, String(logMaxBytes)].map(shellWord).join(' ');
+    return `( exec 4>&- 6>&-; exec ${words} </dev/null >/dev/null 2>&1 ) &`;
+  }
+  const blocks = (size: number) => logBlocks(logMaxBytes, size);
+  return `( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(logSizes.stdout)} ) &
+( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(logSizes.stderr)} ) &`;
 }
 
 function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): string {

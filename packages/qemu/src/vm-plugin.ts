@@ -214,6 +214,7 @@ function describe(
       network: host.bridge ? 'bridge' : 'ports',
       guestNetwork: host.bridge,
       cpuLimit: host.groups.holds('cpu'),
+      logsSince: host.store.logger !== undefined,
       ...made.features,
     },
     warnings,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { guestName } from '@cloudos/host-tools';
+import { findTool, guestName, timedLogger } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 
 /** Where a virtual machine is on the network. */
@@ -66,10 +66,23 @@ export class VmStore {
     return join(this.guestsDir, name);
   }
 
+  /** Words that run the logger of a machine's consoles, with times; undefined on a host without perl. */
+  get logger(): readonly string[] | undefined {
+    const perl = findTool('perl');
+    return perl === undefined ? undefined : [perl, this.#loggerFile];
+  }
+
+  get #loggerFile(): string {
+    return join(this.root, 'logger.pl');
+  }
+
   async prepare(): Promise<void> {
     // Others may pass through: QEMU runs as a user that owns nothing but the directory of its guest.
     await mkdir(this.guestsDir, { recursive: true, mode: 0o711 });
     await mkdir(this.exitsDir, { recursive: true, mode: 0o700 });
+    const half = `${this.#loggerFile}.${process.pid}`;
+    await writeFile(half, timedLogger);
+    await rename(half, this.#loggerFile);
   }
 
   async names(): Promise<string[]> {
@@ -119,7 +132,8 @@ export class VmStore {
 
   /** Removes the directories themselves. */
   async destroy(): Promise<void> {
-    for (const directory of [this.guestsDir, this.exitsDir]) await rm(directory, { recursive: true, force: true });
+    for (const path of [this.guestsDir, this.exitsDir, this.#loggerFile])
+      await rm(path, { recursive: true, force: true });
   }
 
   /** Removes what a crash left half made or half removed. */

@@ -39,6 +39,7 @@ export const guestHyper = definePlugin({
     exec: true,
     tty: true,
     logs: true,
+    logsSince: true,
     stats: true,
     pause: true,
     snapshot: true,

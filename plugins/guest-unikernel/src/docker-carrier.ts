@@ -88,6 +88,7 @@ export class DockerCarrier implements Carrier {
     const script = shimScript({
       launch: run.launch,
       directory: run.directory,
+      logger: store.logger,
       logMaxBytes: config.logs.maxBytes,
       logSizes: await logSizes(run.directory),
     });

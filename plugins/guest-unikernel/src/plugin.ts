@@ -35,6 +35,7 @@ export const guestUnikernel = definePlugin({
     adopt: true,
     exec: false,
     logs: true,
+    logsSince: true,
     stats: true,
     pause: true,
     snapshot: true,
