@@ -15,6 +15,7 @@ const programs: Partial<GuestPrograms> = {
   httpServer: () => ({ command: ['sleep'] }),
   allocate: (bytes) => ({ command: ['allocate', String(bytes)] }),
   spawnProcesses: (count) => ({ command: ['processes', String(count)] }),
+  forkBomb: () => script('echo ready; processes 1000'),
   burnCpu: () => ({ command: ['burn'] }),
 };
 

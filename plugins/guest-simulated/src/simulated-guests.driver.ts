@@ -200,7 +200,8 @@ export class SimulatedGuests implements GuestDriver {
     const cpuMillis = guest.program.burnsCpu ? limits.cpuMillis || 1_000 : requests.cpuMillis / 10;
     const used = Math.round(requests.memoryBytes / 2) || 65_536;
     const ranMs = this.#clock.now() - guest.startedAt;
-    return { cpuNanos: Math.round(ranMs * cpuMillis * 1_000), memoryBytes: used, memoryPeakBytes: used, pids: 1 };
+    const pids = guest.program.processes ?? 1;
+    return { cpuNanos: Math.round(ranMs * cpuMillis * 1_000), memoryBytes: used, memoryPeakBytes: used, pids };
   }
 
   /** Ready when it has run for readyDelayMs, unless the program or the test says otherwise. */

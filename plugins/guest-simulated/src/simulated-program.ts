@@ -29,6 +29,8 @@ export interface Program {
   readonly copiesInput: boolean;
   /** Uses all the processor time that its limit leaves it. */
   readonly burnsCpu?: true;
+  /** Processes that it has. Absent: one. */
+  readonly processes?: number;
   /** Names the command that does not exist. */
   readonly missing?: string;
   /** The start itself fails, for that reason. */
@@ -115,7 +117,9 @@ const behaviours: Readonly<
   },
   processes(draft, [count], { limits }) {
     const most = limits && limits.pids > 0 ? limits.pids - 1 : Number.POSITIVE_INFINITY;
-    print(draft, 'stdout', `${Math.min(amount(count), most)} running`);
+    const got = Math.min(amount(count), most);
+    print(draft, 'stdout', `${got} running`);
+    draft.processes = 1 + got;
     return runsOn(draft);
   },
   burn(draft) {

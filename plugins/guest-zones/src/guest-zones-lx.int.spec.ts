@@ -5,6 +5,7 @@ import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/confo
 import { ImageStore } from '@cloudos/images';
 import { counterImage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
 import { afterAll } from 'vitest';
+import { fillDisk } from './full-disk.fixture.ts';
 import guestZones from './index.ts';
 import { zoneTraces } from './zone-traces.fixture.ts';
 
@@ -23,6 +24,7 @@ guestConformance(guestZones, {
   programs: shellPrograms,
   commands: busyboxCommands,
   traces: zoneTraces,
+  ...(fillDisk ? { fillDisk } : {}),
   async damagedImage(stateDir) {
     const store = ImageStore.of(stateDir);
     const image = await counterImage(store);

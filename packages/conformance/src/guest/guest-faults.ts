@@ -34,6 +34,27 @@ export function faultTests({ harness, programs, supports, options }: GuestSuite)
         expect((await harness().find(spec.instance))?.state ?? 'created').toBe('created');
       },
     );
+    testWhen(options.fillDisk !== undefined)('a full disk is told, leaves no guest, and the node goes on', async () => {
+      const before = await harness().run(programs.sleepForever());
+      const { driver } = harness();
+      const spec = harness().spec(programs.sleepForever());
+      const free = await options.fillDisk?.(harness());
+      try {
+        const attempt = async () => {
+          await driver.create(spec);
+          await driver.start(spec.instance, 1);
+        };
+        await expectCode(attempt(), 'DISK_FULL');
+        expect((await harness().find(spec.instance))?.state ?? 'created').toBe('created');
+        await driver.remove(spec.instance);
+      } finally {
+        await free?.();
+      }
+      expect(await harness().find(before.instance)).toMatchObject({ state: 'running', pid: before.pid });
+      expect(await harness().find(spec.instance)).toBeUndefined();
+      await driver.create(spec);
+      expect(await driver.start(spec.instance, 1)).toMatchObject({ state: 'running', attempt: 1 });
+    });
     testWhen(options.traces !== undefined)(`${rounds} rounds of create and remove leave nothing`, async () => {
       const round = async () => {
         const { instance } = await harness().run(programs.sleepForever(), { ports: [{ port: 80, protocol: 'tcp' }] });

@@ -35,6 +35,11 @@ export interface GuestConformanceOptions {
   readonly takeName?: (instance: string, harness: GuestHarness) => Promise<() => Promise<void>>;
   /** Makes an image whose stored bytes are damaged, and returns its reference. For `supports.imageDigest`. */
   readonly damagedImage?: (stateDir: string) => Promise<string>;
+  /**
+   * Leaves no room where the runtime keeps new guests, and returns what gives it back: for the test that a full disk is
+   * told as DISK_FULL. Guests that were made before need not be seen meanwhile.
+   */
+  readonly fillDisk?: (harness: GuestHarness) => Promise<() => Promise<void>>;
   /** Everything on the machine that a guest could leave behind: the same before and after rounds of create and remove. */
   readonly traces?: (harness: GuestHarness) => unknown;
   /** State of a guest that a snapshot keeps. Default: a file, by `exec`. */

@@ -112,15 +112,17 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
       expect(await harness().exitOf(instance)).toMatchObject({ reason: 'stopped' });
       expect(await harness().find(instance)).toMatchObject({ state: 'exited' });
     });
-    testWhen(supports.signals)('a guest that ignores it is killed after the grace', async () => {
+    test('a guest that ignores it is killed after the grace', async () => {
       const { instance } = await harness().run(programs.ignoreTerm());
-      await harness().printed(instance, 'ready');
+      if (supports.logs) await harness().printed(instance, 'ready');
       const before = Date.now();
       const exit = await harness().driver.stop(instance, 400);
       const elapsed = Date.now() - before;
       expect(elapsed).toBeGreaterThanOrEqual(380);
       expect(elapsed).toBeLessThan(5_000);
-      expect(exit).toMatchObject({ reason: 'stopped', signal: 'SIGKILL', exitCode: null });
+      expect(exit).toMatchObject({ reason: 'stopped' });
+      if (supports.signals) expect(exit).toMatchObject({ signal: 'SIGKILL', exitCode: null });
+      expect(await harness().find(instance)).toMatchObject({ state: 'exited', exit: { reason: 'stopped' } });
     });
     test('a guest that does not run is left as it is', async () => {
       const spec = harness().spec(programs.sleepForever());

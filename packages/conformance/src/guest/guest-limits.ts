@@ -34,6 +34,30 @@ export function limitTests({ harness, programs, supports, options }: GuestSuite)
       expect(got).toBeGreaterThan(0);
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
+    testWhen(supports.pidsLimit && programs.forkBomb !== undefined)(
+      'a fork bomb fills its own limit: other guests start, and it can be stopped and removed',
+      async (context) => {
+        await needs(context, 'pidsLimit');
+        const { driver } = harness();
+        const pids = 40;
+        const bomb = programs.forkBomb?.() ?? programs.sleepForever();
+        const { instance } = await harness().run(bomb, { limits: { pids } });
+        await harness().printed(instance, 'ready');
+        if (supports.stats) {
+          const most = await harness().until('the limit to be reached', async () => {
+            const { pids: now } = await driver.stats(instance);
+            return now === undefined || (now >= pids / 2 && now);
+          });
+          if (most !== true) expect(most).toBeLessThanOrEqual(pids);
+        }
+        const other = await harness().run(programs.exitWith(6));
+        expect(await harness().exitOf(other.instance)).toMatchObject({ exitCode: 6, reason: 'exited' });
+        expect(await harness().find(instance)).toMatchObject({ state: 'running', attempt: 1 });
+        expect(await driver.stop(instance, 500)).toMatchObject({ reason: 'stopped' });
+        await driver.remove(instance);
+        expect(await harness().find(instance)).toBeUndefined();
+      },
+    );
     testWhen(supports.diskLimit)(
       'a guest writes no more than its disk limit, and the node goes on',
       async (context) => {

@@ -30,6 +30,11 @@ export interface GuestPrograms {
   allocate(bytes: number): GuestProgram;
   /** Tries to have that many processes of its own at once, prints `<n> running` with how many it got, and runs on. */
   spawnProcesses(count: number): GuestProgram;
+  /**
+   * Prints `ready`, and makes processes that make processes, until it can have no more; what it got stays. Absent where
+   * guests have no processes.
+   */
+  forkBomb?(): GuestProgram;
   /** Uses as much processor time as it gets. */
   burnCpu(): GuestProgram;
   /**
@@ -87,6 +92,10 @@ const fillScript = [
   "console.log(n+' written: '+why);setInterval(()=>{},1e6)",
 ].join('');
 
+/** Each of them forks two of its kind, then stays: twice as many at each step, up to the limit. */
+const forkBombScript =
+  'bomb() { bomb & bomb & exec sleep 1000000; }; echo ready; bomb 2>/dev/null & exec sleep 1000000';
+
 const privilegesScript = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
 
 export const defaultPrograms: GuestPrograms = {
@@ -101,6 +110,7 @@ export const defaultPrograms: GuestPrograms = {
   httpServer: (port, body) => ({ command: ['node', '-e', httpScript], args: [String(port), body] }),
   allocate: (bytes) => ({ command: ['node', '-e', allocateScript], args: [String(bytes)] }),
   spawnProcesses: (count) => ({ command: ['node', '-e', spawnScript], args: [String(count)] }),
+  forkBomb: () => shell(forkBombScript),
   burnCpu: () => shell('while :; do :; done'),
   fill: (path, bytes) => ({ command: ['node', '-e', fillScript], args: [path, String(bytes)] }),
   printPrivileges: () => shell(privilegesScript),
