@@ -1,6 +1,7 @@
 import type { PluginDefinition } from '@cloudos/sdk';
 import { describe, expect, it } from 'vitest';
 import { logAppends } from './log/log-appends.ts';
+import { logFilters } from './log/log-filters.ts';
 import { type LogConformanceOptions, LogHarness } from './log/log-harness.ts';
 import { logIdempotency } from './log/log-idempotency.ts';
 import { logLifecycle } from './log/log-lifecycle.ts';
@@ -24,6 +25,7 @@ export function logConformance<Config>(
     logAppends(harness);
     logIdempotency(harness);
     logReads(harness);
+    logFilters(harness);
     logSubscriptions(harness);
     logTrim(harness);
     logLifecycle(harness);

@@ -8,7 +8,7 @@ export {
 export { appendEventsMax, assertAppend, completeMeta, streamNameBytesMax, unknownProducer } from './append-request.ts';
 export { deepFreeze } from './deep-freeze.ts';
 export { exportLog } from './export.ts';
-export { compileFilter, type EventPredicate, matchesAny } from './filter.ts';
+export { compileFilter, type EventPredicate } from './filter.ts';
 export {
   type ForgottenIds,
   type IdAnswer,
@@ -32,6 +32,8 @@ export {
 } from './projection.ts';
 export { type Bounds, boundsOf, isStreamRange, trimmed } from './range.ts';
 export { type SchemaOptions, withSchemas } from './schemas.log.ts';
+export { SegmentSeeker, type SummarySource, streamNamesMax } from './segment-seeker.ts';
+export { bucketPositions, segmentOf, segmentPositions, summarize } from './segment-summary.ts';
 export { type SubscriptionSource, subscribeTo } from './subscription.ts';
 export { LogTail, tailEventsMin } from './tail.ts';
 export { assertTrim } from './trim-rule.ts';

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { exportLog } from './export.ts';
-import { matchesAny } from './filter.ts';
 import { MemoryEventLog } from './memory.log.ts';
 
 function deterministic(): MemoryEventLog {
@@ -59,14 +58,5 @@ describe('MemoryEventLog', () => {
     await log.append('a', [{ type: 'x-a-B', data: 1 }], 'none');
     for (let turn = 0; turn < 20; turn++) await undefined;
     expect(seen).toBe(1);
-  });
-});
-
-describe('matchesAny', () => {
-  it('matches exactly, or by prefix with a star', () => {
-    expect(matchesAny(['node-*'], 'node-1')).toBe(true);
-    expect(matchesAny(['node-'], 'node-1')).toBe(false);
-    expect(matchesAny(['a', 'b'], 'b')).toBe(true);
-    expect(matchesAny([], 'b')).toBe(false);
   });
 });

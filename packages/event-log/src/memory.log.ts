@@ -26,6 +26,8 @@ import { compileFilter } from './filter.ts';
 import { KeptEvents } from './kept-events.ts';
 import { MemorySnapshots } from './memory-snapshots.ts';
 import { type Bounds, boundsOf, isStreamRange, trimmed } from './range.ts';
+import { SegmentSeeker } from './segment-seeker.ts';
+import { segmentOf, segmentPositions, summarize } from './segment-summary.ts';
 import { subscribeTo } from './subscription.ts';
 import { LogTail } from './tail.ts';
 import { assertTrim } from './trim-rule.ts';
@@ -52,6 +54,8 @@ export class MemoryEventLog implements LogProvider {
   readonly #streams = new Map<string, KeptEvents>();
   readonly #ledger: AppendLedger;
   readonly #tail = new LogTail(-1);
+  /** Of segments that were read with a filter. */
+  readonly #summaries = new Map<number, Buffer>();
 
   constructor(options: MemoryEventLogOptions = {}) {
     this.#clock = options.clock ?? systemClock;
@@ -124,6 +128,8 @@ export class MemoryEventLog implements LogProvider {
     }
     for (const [kept, count] of ofStream) kept.drop(count);
     this.#events.drop(removed);
+    for (const segment of this.#summaries.keys())
+      if (segment < segmentOf(this.first())) this.#summaries.delete(segment);
     return { first: first + removed, removed };
   }
 
@@ -186,12 +192,19 @@ export class MemoryEventLog implements LogProvider {
     stream?: string,
   ): AsyncGenerator<readonly RecordedEvent[]> {
     const wanted = compileFilter(filter);
+    const seeker = SegmentSeeker.of(filter, { summary: (n) => this.#summary(n), streams: () => this.#streams.keys() });
     let left = limit;
     let low = first;
     let high = last;
     while (low <= high && left > 0) {
       this.#assertOpen();
       if (low < events.first) throw trimmed(low, events.first, stream);
+      if (seeker) {
+        const at = backwards ? seeker.previous(high) : seeker.next(low);
+        if (backwards) high = at ?? segmentOf(high) * segmentPositions - 1;
+        else low = at ?? (segmentOf(low) + 1) * segmentPositions;
+        if (at === undefined || low > high) continue;
+      }
       const size = Math.min(readBatchMax, high - low + 1);
       const slice = backwards ? events.slice(high - size + 1, high + 1).reverse() : events.slice(low, low + size);
       if (backwards) high -= size;
@@ -201,6 +214,17 @@ export class MemoryEventLog implements LogProvider {
       left -= batch.length;
       if (batch.length > 0) yield batch;
     }
+  }
+
+  #summary(segment: number): Buffer | undefined {
+    const begin = segment * segmentPositions;
+    if (begin < this.first() || begin + segmentPositions > this.head() + 1) return undefined;
+    let summary = this.#summaries.get(segment);
+    if (!summary) {
+      summary = summarize(this.#events.slice(begin, begin + segmentPositions));
+      this.#summaries.set(segment, summary);
+    }
+    return summary;
   }
 
   #assertOpen(): void {

@@ -47,6 +47,21 @@ describe('withSchemas', () => {
     expect(await inner.revision('a')).toBe(1);
   });
 
+  it('finds events by the keys that they have as they are read', async () => {
+    const inner = new MemoryEventLog();
+    for (const n of [1, 2, 3])
+      await inner.append('a', [{ type: 'T', data: { on: `n${n % 2}` }, meta: { schema: 1 } }], 'any');
+    const upcasters = new Upcasters(() => 2).register('T', 1, (data: { on: string }) => ({ node: data.on }));
+    const log = withSchemas(inner, { check: (_type, data) => data, upcasters });
+    const filter = { keys: ['node:n1'] } as const;
+    const positions: number[] = [];
+    for await (const batch of log.read({ filter })) positions.push(...batch.map(({ position }) => position));
+    for await (const batch of log.read({ filter, limit: 1 })) positions.push(...batch.map(({ position }) => position));
+    expect(positions).toEqual([0, 2, 0]);
+    const seen = await new Promise((resolve) => log.subscribe(1, filter).subscribe(resolve));
+    expect(seen).toMatchObject([{ position: 2, data: { node: 'n1' } }]);
+  });
+
   it('says what is missing or newer than it knows', async () => {
     const inner = new MemoryEventLog();
     await inner.append('a', [{ type: 'T', data: 1, meta: { schema: 2 } }], 'any');

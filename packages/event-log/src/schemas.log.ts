@@ -2,6 +2,7 @@ import {
   type AppendResult,
   type Backpressure,
   checkEvent,
+  compileKeys,
   type EventMeta,
   type ExpectedRevision,
   type Filter,
@@ -15,7 +16,8 @@ import {
   type StreamRange,
   type TrimResult,
 } from '@cloudos/sdk';
-import { map, type Observable } from 'rxjs';
+import { filter as filterBatches, map, type Observable } from 'rxjs';
+import { isStreamRange } from './range.ts';
 import { Upcasters } from './upcasters.ts';
 
 export interface SchemaOptions {
@@ -63,11 +65,27 @@ class SchemaLog implements LogProvider {
   }
 
   read(range: StreamRange | GlobalRange): AsyncIterable<readonly RecordedEvent[]> {
-    return this.#upcast(this.#log.read(range));
+    const selects = isStreamRange(range) ? undefined : this.#selects(range.filter);
+    if (isStreamRange(range) || !selects) return this.#upcast(this.#log.read(range));
+    const { limit, ...rest } = range;
+    const batches = this.#upcast(this.#log.read({ ...rest, filter: withoutKeys(range.filter) }));
+    return selected(batches, selects, limit ?? Number.POSITIVE_INFINITY);
   }
 
   subscribe(from: number, filter?: Filter, backpressure?: Backpressure): Observable<readonly RecordedEvent[]> {
-    return this.#log.subscribe(from, filter, backpressure).pipe(map((batch) => this.#upcasters.upcastAll(batch)));
+    const selects = this.#selects(filter);
+    const batches = this.#log.subscribe(from, selects ? withoutKeys(filter) : filter, backpressure);
+    const upcast = batches.pipe(map((batch) => this.#upcasters.upcastAll(batch)));
+    if (!selects) return upcast;
+    return upcast.pipe(
+      map((batch) => batch.filter(selects)),
+      filterBatches((batch) => batch.length > 0),
+    );
+  }
+
+  /** Keys are those of the data as it is read; below here it is as it was written. */
+  #selects(filter: Filter | undefined): ((event: RecordedEvent) => boolean) | undefined {
+    return this.#upcasters.empty ? undefined : compileKeys(filter?.keys);
   }
 
   head(): number {
@@ -110,5 +128,24 @@ class SchemaLog implements LogProvider {
     this.#lastMeta = meta;
     this.#lastStamped = stamped;
     return stamped;
+  }
+}
+
+function withoutKeys({ types, streams }: Filter = {}): Filter {
+  return { ...(types && { types }), ...(streams && { streams }) };
+}
+
+async function* selected(
+  batches: AsyncIterable<readonly RecordedEvent[]>,
+  selects: (event: RecordedEvent) => boolean,
+  limit: number,
+): AsyncGenerator<readonly RecordedEvent[]> {
+  let left = limit;
+  if (left <= 0) return;
+  for await (const batch of batches) {
+    const found = batch.filter(selects).slice(0, left);
+    left -= found.length;
+    if (found.length > 0) yield found;
+    if (left <= 0) return;
   }
 }

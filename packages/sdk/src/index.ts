@@ -24,6 +24,15 @@ export {
 } from './errors.ts';
 export { type EventMeta, isPrivateType, type NewEvent, type Producer, type RecordedEvent } from './event.ts';
 export {
+  compileKeys,
+  type EventKey,
+  type EventKeyKind,
+  eventKey,
+  eventKeyKinds,
+  partsOfKey,
+  visitKeys,
+} from './event-keys.ts';
+export {
   checkEvent,
   describeIssues,
   type EventData,
@@ -59,6 +68,7 @@ export {
   type TrimResult,
 } from './log.ts';
 export { type Logger, type LogLevel, silentLogger } from './logger.ts';
+export { compileNames, namesRememberedMax } from './name-patterns.ts';
 export { type PlacementRule, placementRule, workloadTag } from './placement-rule.ts';
 export {
   type AnyPlugin,

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { NewEvent, RecordedEvent } from './event.ts';
+import type { EventKey } from './event-keys.ts';
 
 /**
  * What a writer expects of the stream: the revision of its last event, `none` (the stream is empty), or `any`.
@@ -48,6 +49,11 @@ export interface GlobalRange {
 export interface Filter {
   readonly types?: readonly string[];
   readonly streams?: readonly string[];
+  /**
+   * Events that have one of these keys. A log answers it, as it does types and streams, without reading all there is,
+   * where it keeps an index of them.
+   */
+  readonly keys?: readonly EventKey[];
 }
 
 /**

@@ -1,7 +1,6 @@
 import {
   AppendLedger,
   boundsOf,
-  compileFilter,
   type ForgottenIds,
   isForgotten,
   isStreamRange,
@@ -12,12 +11,14 @@ import {
 import { CloudosError, type GlobalRange, type RecordedEvent, readBatchMax, type StreamRange } from '@cloudos/sdk';
 import { BlockCodec, type BlockHeader } from './block.codec.ts';
 import { checkedValue } from './checked-row.ts';
+import { readGlobal } from './global-read.ts';
 import { decodeHeads, type Heads, noHeads } from './heads.ts';
 import type { JournalRecord } from './journal-record.ts';
 import { blockKey, metaKeys } from './keys.ts';
 import { PendingBlocks } from './pending-blocks.ts';
 import { Postings } from './postings.ts';
 import { corrupt, floorBlock, lastBlock, loadStructures, type Rows } from './store.ts';
+import { Summaries } from './summaries.ts';
 
 /** Gives other work a turn between batches. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -30,6 +31,7 @@ export class BlockLog {
   readonly rows: Rows;
   readonly codec: BlockCodec;
   readonly postings: Postings;
+  readonly summaries: Summaries = new Summaries(this);
   ledger = new AppendLedger();
   /** All ids of the log. */
   ids: ForgottenIds = nothingForgotten;
@@ -146,7 +148,7 @@ export class BlockLog {
   /** @param revision of the last event that may be read, for the range of a stream */
   read(range: StreamRange | GlobalRange, head: number, revision: number): AsyncIterable<readonly RecordedEvent[]> {
     this.assertOpen();
-    if (!isStreamRange(range)) return this.#readAll(range, head);
+    if (!isStreamRange(range)) return readGlobal(this, range, head);
     return this.#readStream(range, revision, head);
   }
 
@@ -225,42 +227,6 @@ export class BlockLog {
     if (this.closed) throw new CloudosError('LOG_CLOSED', `the log ${this.#directory} was closed`);
   }
 
-  async *#readAll(range: GlobalRange, head: number): AsyncGenerator<readonly RecordedEvent[]> {
-    const { first, last, backwards, limit } = boundsOf(range, head, this.first);
-    const wanted = compileFilter(range.filter);
-    let left = limit;
-    let low = first;
-    let high = last;
-    let batch: RecordedEvent[] = [];
-    let scanned = 0;
-    while (low <= high && left > 0) {
-      this.assertOpen();
-      if (low < this.first) throw trimmed(low, this.first);
-      let events = this.#eventsAround(backwards ? high : low);
-      const start = events[0]!.position;
-      const next = start + events.length;
-      if (start < low || next - 1 > high) events = events.slice(Math.max(0, low - start), high - start + 1);
-      if (backwards) {
-        events.reverse();
-        high = start - 1;
-      } else low = next;
-      scanned += events.length;
-      const matching = wanted ? events.filter(wanted) : events;
-      for (const event of matching) {
-        if (left-- <= 0) break;
-        batch.push(event);
-      }
-      if (batch.length > readBatchMax - 64 || scanned >= readBatchMax || low > high || left <= 0) {
-        const full = batch;
-        batch = [];
-        scanned = 0;
-        if (full.length > 0) yield full;
-        await turn();
-      }
-    }
-    if (batch.length > 0) yield batch;
-  }
-
   async *#readStream(range: StreamRange, revision: number, head: number): AsyncGenerator<readonly RecordedEvent[]> {
     const { first, last, backwards, limit } = boundsOf(range, revision, this.firstRevision(range.stream));
     let left = limit;
@@ -275,6 +241,8 @@ export class BlockLog {
       this.assertOpen();
       const kept = this.firstRevision(range.stream);
       if ((backwards ? first : expected) < kept) throw trimmed(backwards ? first : expected, kept, range.stream);
+      // An index row that was written before a trim names it as the one that may hold the revision: what is kept is later.
+      if (posting.block < this.first) continue;
       const events = this.blockEvents(posting.block);
       if (backwards) events.reverse();
       for (const event of events) {
@@ -299,8 +267,19 @@ export class BlockLog {
     throw corrupt(0, `stream ${range.stream}: revision ${expected} is missing from the index`);
   }
 
-  /** The events of the block that holds a position. */
-  #eventsAround(position: number): RecordedEvent[] {
+  /** All events from a position on, up to another one (exclusive). @throws CloudosError LOG_CORRUPT */
+  eventsBetween(from: number, to: number): RecordedEvent[] {
+    const found: RecordedEvent[] = [];
+    for (let next = from; next < to; ) {
+      const events = this.eventsAround(next);
+      for (const event of events) if (event.position >= next && event.position < to) found.push(event);
+      next = events.at(-1)!.position + 1;
+    }
+    return found;
+  }
+
+  /** The events of the block that holds a position. @throws CloudosError LOG_CORRUPT */
+  eventsAround(position: number): RecordedEvent[] {
     const block = this.#blockAt(position);
     if (block) return this.#decode(block, position);
     const start = this.#floor(position);

@@ -3,6 +3,7 @@
  *
  * | prefix | rest | value |
  * | --- | --- | --- |
+ * | `k` | segment | in which part of it each type and key of events occurs |
  * | `m` | name | `base`, `heads`, `watermark`, `structures` |
  * | `p` | stream, 0, revision | posting chunk: the blocks in which the stream goes on from that revision |
  * | `s` | key | snapshot |
@@ -46,6 +47,22 @@ export function postingKey(stream: string, revision: number): Buffer {
 export function parsePostingKey(key: Buffer): { stream: string; revision: number } {
   return { stream: key.toString('utf8', 1, key.length - 9), revision: readUint64(key, key.length - 8) };
 }
+
+const summaryPrefix = 0x6b;
+
+export function summaryKey(segment: number): Buffer {
+  const key = Buffer.allocUnsafe(blockKeyBytes);
+  key[0] = summaryPrefix;
+  writeUint64(key, segment, 1);
+  return key;
+}
+
+export function segmentOfKey(key: Buffer): number {
+  return readUint64(key, 1);
+}
+
+export const summariesBegin = Buffer.from([summaryPrefix]);
+export const summariesEnd = Buffer.from([summaryPrefix + 1]);
 
 export const snapshotsBegin = Buffer.from('s');
 export const snapshotsEnd = Buffer.from('t');

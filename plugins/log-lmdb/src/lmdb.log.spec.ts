@@ -41,6 +41,26 @@ describe('the log of one writing process', () => {
     await log.close();
   });
 
+  it('reads a stream that goes on after all of it was trimmed, whose index was written before', async () => {
+    let log = await LmdbEventLog.open({ directory });
+    await log.append('gone', [event(0), event(1)], 'none');
+    for (let n = 0; n < 5; n++)
+      await log.append(
+        'after',
+        Array.from({ length: 50 }, (_, at) => event(at)),
+        'any',
+      );
+    await log.close();
+    log = await LmdbEventLog.open({ directory });
+    await log.snapshots.save('p', { version: 1, position: log.head(), state: null });
+    await log.trim(log.head());
+    await log.append('gone', [event(2)], 1);
+    const found: unknown[] = [];
+    for await (const batch of log.read({ stream: 'gone' })) found.push(...batch.map(({ data }) => data));
+    expect(found).toEqual([{ n: 2 }]);
+    await log.close();
+  });
+
   it('gives up when a commit does not settle, and refuses appends from then on', async () => {
     const failures: string[] = [];
     const log = await LmdbEventLog.open({

@@ -78,6 +78,7 @@ export class LmdbEventLog implements LogProvider {
     this.#tail = new LogTail(log.head);
     this.#deadlineMs = options.commitDeadlineMs ?? commitDeadlineMs;
     const space = new DiskSpace(directory, freeBytes);
+    log.summaries.saveTo(space);
     this.snapshots = new LmdbSnapshots(log.rows, space);
     this.stored = new StoredBlocks(log);
     this.#trimmer = new Trimmer(log, directory, space, this.snapshots, () => this.#committer.checkpoint());
@@ -183,6 +184,7 @@ export class LmdbEventLog implements LogProvider {
       await this.#trimmer.settle();
       this.#tail.close();
       await this.#committer.finish();
+      await withinDeadline(this.#log.summaries.settle(), this.#deadlineMs, 'writing summaries');
     } finally {
       this.#tail.close();
       this.#log.closed = true;

@@ -1,10 +1,19 @@
-import { assertTrim } from '@cloudos/event-log';
+import { assertTrim, segmentOf } from '@cloudos/event-log';
 import type { SnapshotStore, TrimResult } from '@cloudos/sdk';
 import type { BlockLog } from './block-log.ts';
 import { commitFailure } from './commit-failure.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { encodeHeads, type Heads } from './heads.ts';
-import { blockKey, blocksBegin, metaKeys, parsePostingKey, postingsBegin, postingsEnd } from './keys.ts';
+import {
+  blockKey,
+  blocksBegin,
+  metaKeys,
+  parsePostingKey,
+  postingsBegin,
+  postingsEnd,
+  summariesBegin,
+  summaryKey,
+} from './keys.ts';
 
 /** Rows that are looked at, or removed in one transaction, before other work gets a turn. */
 const rowsPerTurn = 1024;
@@ -60,6 +69,7 @@ export class Trimmer {
     if (base.position > old.position) await this.#moveBase(base, old);
     await this.#removeBlocks();
     await this.#removePostings();
+    await this.#removeSummaries();
     return { first: log.first, removed: base.position - old.position };
   }
 
@@ -125,6 +135,18 @@ export class Trimmer {
       if (keys.length < rowsPerTurn) return;
       start = Buffer.concat([keys[keys.length - 1]!, Buffer.of(0)]);
       await turn();
+    }
+  }
+
+  /** Of segments of which nothing is kept. */
+  async #removeSummaries(): Promise<void> {
+    const { rows, first, summaries } = this.#log;
+    await summaries.settle();
+    for (;;) {
+      const range = { start: summariesBegin, end: summaryKey(segmentOf(first)), limit: rowsPerTurn };
+      const keys = [...rows.getKeys(range)];
+      if (keys.length === 0) return;
+      await this.#remove(keys);
     }
   }
 

@@ -5,13 +5,14 @@ import type { BlockLog } from './block-log.ts';
 import { readJournal } from './journal-scan.ts';
 import { blockKey, blocksEnd, parsePostingKey, positionOfKey, postingsBegin, postingsEnd } from './keys.ts';
 import { decodePairs } from './postings.ts';
+import { SummaryCheck } from './summary-check.ts';
 
 /** Damages that a report names at most. */
 const damagesMax = 100;
 const rowsPerTurn = 128;
 
 /**
- * Checks every block (checksum, decodes, follows the one before), every revision, every index row, that the journal has
+ * Checks every block (checksum, decodes, follows the one before), every revision, every index row, every summary, that the journal has
  * what the database does not, and that the log reaches as far as was acknowledged. Goes on after damage, to name where
  * the log is sound again.
  * @param readsJournal whether the journal has to be read again: a writer has in memory what it wrote there
@@ -50,6 +51,7 @@ class LogCheck {
   readonly #damages: LogDamage[] = [];
   readonly #revisions: Map<string, number>;
   readonly #first: number;
+  readonly #summaries: SummaryCheck;
   /** Per stream, its first revision in each block; turned negative (-1 - revision) once the index was seen to have it. */
   readonly #postings = new Map<string, Map<number, number>>();
   next: number;
@@ -62,6 +64,7 @@ class LogCheck {
     this.#log = log;
     this.#revisions = new Map(log.base.revisions);
     this.#first = log.first;
+    this.#summaries = new SummaryCheck(log, (damage) => this.#add(damage));
     this.next = log.first;
   }
 
@@ -84,6 +87,7 @@ class LogCheck {
       if (position < this.next) this.#add({ position, reason: `overlaps the block before it, up to ${this.next - 1}` });
       this.next = Math.max(this.next, position + events.length);
       this.#events += events.length;
+      this.#summaries.take(events);
     } catch (error) {
       this.#damagedAt = position;
       this.#damagedWhy = messageOf(error);

@@ -14,8 +14,11 @@ const readEventsMax = 4096;
 const readEventsMin = 64;
 /** What one turn should come to. */
 const readBytes = 512 * 1024;
-/** Positions that one turn passes over at most when nothing matches. */
-const scanPositionsMax = 16_384;
+/**
+ * Positions that one turn passes over at most when nothing matches. Turns end at its multiples: a log that keeps summaries
+ * of whole stretches of itself is then asked for whole ones.
+ */
+const scanPositionsMax = 65_536;
 
 /** What one turn found: chunks to deliver, and where the next turn begins. */
 interface Turn {
@@ -110,8 +113,10 @@ export class CatchUp {
     const { filter, encoding } = group;
     const size = Math.max(readEventsMin, Math.min(readEventsMax, Math.floor(readBytes / this.#eventBytes)));
     const limit = Math.min(size, credit);
-    const scan = filter.isIndexed ? Number.POSITIVE_INFINITY : next + scanPositionsMax - 1;
-    const end = Math.min(this.#head(), to, scan);
+    const scan = filter.isIndexed ? Number.POSITIVE_INFINITY : nextMultiple(next, scanPositionsMax) - 1;
+    // Beyond what the filter for the log was made from, it is not asked.
+    const known = next <= filter.logFilterTo ? filter.logFilterTo : Number.POSITIVE_INFINITY;
+    const end = Math.min(this.#head(), to, scan, known);
     const events: RecordedEvent[] = [];
     for await (const batch of this.#read(filter, next, end, limit)) {
       for (const event of batch) {
@@ -136,11 +141,15 @@ export class CatchUp {
     return this.#log.read({
       from,
       to,
-      ...(filter.logFilter && { filter: filter.logFilter }),
+      ...(filter.logFilter && from <= filter.logFilterTo && { filter: filter.logFilter }),
       // What the log cannot evaluate itself it must not count either.
       ...(filter.isOfLog && { limit }),
     });
   }
+}
+
+function nextMultiple(position: number, of: number): number {
+  return (Math.floor(position / of) + 1) * of;
 }
 
 function hand(subscriber: FeedSubscriber, { chunks, next }: Turn): void {

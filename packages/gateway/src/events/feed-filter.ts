@@ -1,7 +1,15 @@
 import type { EventFilter } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
-import { CloudosError, eventsByLayer, type Filter, type RecordedEvent } from '@cloudos/sdk';
-import { compilePatterns } from './name-patterns.ts';
+import {
+  CloudosError,
+  compileKeys,
+  compileNames,
+  type EventKey,
+  eventKey,
+  eventsByLayer,
+  type Filter,
+  type RecordedEvent,
+} from '@cloudos/sdk';
 
 /** Instances that one filter by workload may know. Beyond: GATEWAY_OVERLOADED. About 100 bytes each. */
 export const workloadInstancesMax = 262_144;
@@ -13,8 +21,12 @@ export interface FeedFilter {
   readonly key: string;
   /** Undefined: every event matches. */
   readonly matches: Predicate | undefined;
-  /** The part that the log itself can evaluate. Undefined where it can tell nothing. */
+  /** What the log can evaluate: every event that matches is among those that this selects. Undefined where it can tell nothing. */
   readonly logFilter: Filter | undefined;
+  /** The last position of which that is true. */
+  readonly logFilterTo: number;
+  /** The part of it that is true of all that is to come as well. */
+  readonly liveFilter: Filter | undefined;
   /** Whether the log can evaluate all of it. */
   readonly isOfLog: boolean;
   /** The only streams that can hold a matching event, where the filter names them. */
@@ -46,29 +58,77 @@ export function normalFilter(filter: EventFilter): EventFilter {
  */
 export async function compileFilters(filters: readonly EventFilter[], log: Kernel['log']): Promise<FeedFilter> {
   const normal = filters.map(normalFilter).filter((filter) => Object.keys(filter).length > 0);
-  const predicates: Predicate[] = [];
-  for (const filter of normal) predicates.push(...(await predicatesOf(filter, log)));
-  const [first] = normal;
-  const logFilter = first && (first.types || first.streams) ? only(first) : undefined;
+  const compiled: Conditions[] = [];
+  for (const filter of normal) compiled.push(await conditionsOf(filter, log));
+  const [first] = compiled;
   const streams = normal.map((filter) => filter.streams).find((names) => names?.every((name) => !name.endsWith('*')));
   return {
     key: JSON.stringify(normal),
-    matches: joined(predicates),
-    logFilter,
-    isOfLog: normal.length === 0 || (normal.length === 1 && Object.keys(first ?? {}).every((key) => key in ofLog)),
+    matches: joined(compiled.flatMap(({ predicates }) => predicates)),
+    logFilter: filterOf(first?.ofLog),
+    logFilterTo: first?.to ?? Number.POSITIVE_INFINITY,
+    liveFilter: filterOf(first?.to === Number.POSITIVE_INFINITY ? first.ofLog : without(first?.ofLog)),
+    isOfLog: compiled.length === 0 || (compiled.length === 1 && first?.isOfLog === true),
     streams,
     isIndexed: streams !== undefined && streams.length <= indexedStreamsMax,
   };
 }
 
-/** Conditions that the log itself evaluates. */
-const ofLog = { types: true, streams: true };
-
 /** The most streams that are merged through the index of streams; more are found by reading everything. */
 export const indexedStreamsMax = 16;
 
-function only({ types, streams }: EventFilter): Filter {
+function filterOf(filter: Filter | undefined): Filter | undefined {
+  return filter && Object.keys(filter).length > 0 ? filter : undefined;
+}
+
+function without({ types, streams }: Filter = {}): Filter {
   return { ...(types && { types }), ...(streams && { streams }) };
+}
+
+/** The conditions of one filter, for the log and to be tested here. */
+interface Conditions {
+  readonly predicates: readonly Predicate[];
+  readonly ofLog: Filter;
+  /** The log tells of all that matches up to there. */
+  readonly to: number;
+  readonly isOfLog: boolean;
+}
+
+/** A condition that is met by events with certain keys. */
+interface KeyCondition {
+  readonly matches: Predicate;
+  readonly keys: readonly EventKey[];
+  /** Last position up to which these are all the keys there are. */
+  readonly to?: number;
+}
+
+async function conditionsOf(filter: EventFilter, log: Kernel['log']): Promise<Conditions> {
+  const predicates: Predicate[] = [];
+  const types = compileNames(filter.types);
+  const streams = compileNames(filter.streams);
+  const layer = filter.layer === undefined ? undefined : Object.keys(eventsByLayer[filter.layer]);
+  if (types) predicates.push((event) => types(event.type));
+  if (streams) predicates.push((event) => streams(event.stream));
+  if (layer) predicates.push(byLayer(layer));
+  // The log takes the keys of one condition: of the one that selects the least.
+  const byKeys: KeyCondition[] = [];
+  if (filter.cause !== undefined) byKeys.push(await byCause(filter.cause, log));
+  if (filter.workload !== undefined) byKeys.push(await byWorkload(filter.workload, log));
+  if (filter.node !== undefined) byKeys.push(byNode(filter.node));
+  predicates.push(...byKeys.map(({ matches }) => matches));
+  const [best] = byKeys;
+  const ofTypes = filter.types ?? layer;
+  const both = filter.types !== undefined && layer !== undefined;
+  return {
+    predicates,
+    ofLog: {
+      ...(ofTypes && { types: ofTypes }),
+      ...(filter.streams && { streams: filter.streams }),
+      ...(best && { keys: best.keys }),
+    },
+    to: best?.to ?? Number.POSITIVE_INFINITY,
+    isOfLog: byKeys.length <= 1 && best?.to === undefined && !both,
+  };
 }
 
 function joined(predicates: readonly Predicate[]): Predicate | undefined {
@@ -79,31 +139,18 @@ function joined(predicates: readonly Predicate[]): Predicate | undefined {
   return (event) => predicates.every((predicate) => predicate(event));
 }
 
-async function predicatesOf(filter: EventFilter, log: Kernel['log']): Promise<Predicate[]> {
-  const predicates: Predicate[] = [];
-  const types = compilePatterns(filter.types);
-  const streams = compilePatterns(filter.streams);
-  if (types) predicates.push((event) => types(event.type));
-  if (streams) predicates.push((event) => streams(event.stream));
-  if (filter.layer !== undefined) predicates.push(byLayer(filter.layer));
-  if (filter.node !== undefined) predicates.push(byNode(filter.node));
-  if (filter.workload !== undefined) predicates.push(await byWorkload(filter.workload, log));
-  if (filter.cause !== undefined) predicates.push(await byCause(filter.cause, log));
-  return predicates;
-}
-
-function byLayer(layer: NonNullable<EventFilter['layer']>): Predicate {
-  const types = new Set(Object.keys(eventsByLayer[layer]));
+function byLayer(layer: readonly string[]): Predicate {
+  const types = new Set(layer);
   return (event) => types.has(event.type);
 }
 
-function byNode(node: string): Predicate {
-  const stream = `node-${node}`;
-  return (event) => event.stream === stream || dataOf(event).node === node;
+function byNode(node: string): KeyCondition {
+  const keys = [eventKey('stream', `node-${node}`), eventKey('node', node)];
+  return { matches: compileKeys(keys) as Predicate, keys };
 }
 
 /** Instance names are unique for ever, so knowing more of them than were requested yet does no harm. */
-async function byWorkload(workload: string, log: Kernel['log']): Promise<Predicate> {
+async function byWorkload(workload: string, log: Kernel['log']): Promise<KeyCondition> {
   const instances = new Set<string>();
   const learn = (event: RecordedEvent) => {
     const data = dataOf(event);
@@ -115,24 +162,32 @@ async function byWorkload(workload: string, log: Kernel['log']): Promise<Predica
     }
     instances.add(data.instance);
   };
-  for await (const batch of log.read({ filter: { types: ['InstanceRequested'] } })) batch.forEach(learn);
-  return (event) => {
+  const to = log.head();
+  const filter: Filter = { types: ['InstanceRequested'], keys: [eventKey('workload', workload)] };
+  for await (const batch of log.read({ to, filter })) batch.forEach(learn);
+  const keys = [eventKey('workload', workload), ...[...instances].map((instance) => eventKey('instance', instance))];
+  const matches = (event: RecordedEvent) => {
     if (event.type === 'InstanceRequested') learn(event);
     const data = dataOf(event);
     return data.workload === workload || (typeof data.instance === 'string' && instances.has(data.instance));
   };
+  return { matches, keys, to };
 }
 
-async function byCause(cause: string | number, log: Kernel['log']): Promise<Predicate> {
-  if (typeof cause === 'string') return (event) => event.meta.correlation === cause;
-  let origin: RecordedEvent | undefined;
-  for await (const [event] of log.read({ from: cause, to: cause })) origin = event;
-  if (!origin) {
-    throw new CloudosError('POSITION_OUT_OF_RANGE', `cause ${cause} is not in the log, which ends at ${log.head()}`);
+async function byCause(cause: string | number, log: Kernel['log']): Promise<KeyCondition> {
+  const keys: EventKey[] = [];
+  if (typeof cause === 'string') keys.push(eventKey('correlation', cause));
+  else {
+    let origin: RecordedEvent | undefined;
+    for await (const [event] of log.read({ from: cause, to: cause })) origin = event;
+    if (!origin) {
+      throw new CloudosError('POSITION_OUT_OF_RANGE', `cause ${cause} is not in the log, which ends at ${log.head()}`);
+    }
+    const { correlation } = origin.meta;
+    keys.push(eventKey('position', cause), eventKey('causation', cause));
+    if (correlation !== undefined) keys.push(eventKey('correlation', correlation));
   }
-  const { correlation } = origin.meta;
-  return ({ position, meta }) =>
-    position === cause || meta.causation === cause || (correlation !== undefined && meta.correlation === correlation);
+  return { matches: compileKeys(keys) as Predicate, keys };
 }
 
 function dataOf(event: RecordedEvent): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import { type EventFilter, type EventsPage, eventsPageMax, toCloudEvent } from '@cloudos/client';
 import { type Kernel, kernelVersion } from '@cloudos/kernel';
-import type { RecordedEvent } from '@cloudos/sdk';
+import type { GlobalRange, RecordedEvent } from '@cloudos/sdk';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import type { Access } from '../access/access.ts';
@@ -98,8 +98,8 @@ async function eventsPage(kernel: Kernel, query: PageQuery, asked: EventFilter):
   const batches = log.read({
     direction: query.direction,
     ...(filter.isOfLog && { limit: query.limit + 1 }),
-    ...(from === undefined ? {} : { from }),
-    ...(end === undefined ? {} : { to: end }),
+    ...known(backwards ? 'from' : 'to', backwards ? from : end, filter.logFilterTo),
+    ...known(backwards ? 'to' : 'from', backwards ? end : from, Number.POSITIVE_INFINITY),
     ...(filter.logFilter && { filter: filter.logFilter }),
   });
   for await (const batch of batches) {
@@ -109,6 +109,12 @@ async function eventsPage(kernel: Kernel, query: PageQuery, asked: EventFilter):
   const next = found[query.limit]?.position ?? (end === query.to ? undefined : end);
   const events = found.slice(0, query.limit).map((event) => toCloudEvent(event, stack));
   return { events, head, ...(next === undefined ? {} : { next }) };
+}
+
+/** A bound of a range, no further than the log can tell of. */
+function known(name: 'from' | 'to', position: number | undefined, to: number): GlobalRange {
+  const bound = Math.min(position ?? Number.POSITIVE_INFINITY, to);
+  return bound === Number.POSITIVE_INFINITY ? {} : { [name]: bound };
 }
 
 function bounded(to: number | undefined, begin: number, backwards: boolean, head: number): number | undefined {

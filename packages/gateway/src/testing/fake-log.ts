@@ -1,5 +1,5 @@
 import type { Backpressure, EventLog, EventMeta, Filter, GlobalRange, RecordedEvent, StreamRange } from '@cloudos/sdk';
-import { CloudosError, newId } from '@cloudos/sdk';
+import { CloudosError, compileKeys, compileNames, newId } from '@cloudos/sdk';
 import { Observable } from 'rxjs';
 
 const batchMax = 256;
@@ -124,10 +124,7 @@ export class FakeLog implements Pick<EventLog, 'read' | 'subscribe' | 'head' | '
 }
 
 function matches(event: RecordedEvent, filter: Filter | undefined): boolean {
-  return matchesAny(event.type, filter?.types) && matchesAny(event.stream, filter?.streams);
-}
-
-function matchesAny(text: string, patterns: readonly string[] | undefined): boolean {
-  if (patterns === undefined) return true;
-  return patterns.some((pattern) => (pattern.endsWith('*') ? text.startsWith(pattern.slice(0, -1)) : text === pattern));
+  const [types, streams] = [compileNames(filter?.types), compileNames(filter?.streams)];
+  const keys = compileKeys(filter?.keys);
+  return (types?.(event.type) ?? true) && (streams?.(event.stream) ?? true) && (keys?.(event) ?? true);
 }

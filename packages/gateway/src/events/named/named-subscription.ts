@@ -158,13 +158,13 @@ export class NamedSubscription {
   }
 
   #follow(): void {
-    const { matches, logFilter } = this.#filter;
+    const { matches, liveFilter } = this.#filter;
     const first = this.#kernel.log.first();
     if (this.#read + 1 < first) {
       for (const consumer of this.#consumers) consumer.gap(this.#read + 1, first);
       this.#read = first - 1;
     }
-    const log = this.#kernel.log.subscribe(this.#read + 1, logFilter, { ready: () => this.#room() });
+    const log = this.#kernel.log.subscribe(this.#read + 1, liveFilter, { ready: () => this.#room() });
     this.#subscription = log.subscribe({
       next: (batch) => {
         for (const event of batch) {

@@ -1,8 +1,11 @@
 /** How many names a compiled list of patterns remembers the answer for. */
-const remembersMax = 4096;
+export const namesRememberedMax = 4096;
 
-/** Whether a name matches one of the patterns; `*` at the end of one matches any rest. Undefined: every name does. */
-export function compilePatterns(patterns: readonly string[] | undefined): ((name: string) => boolean) | undefined {
+/**
+ * Whether a name (an event type, a stream) matches one of the patterns; `*` at the end of one matches any rest.
+ * Undefined where every name does: the list is absent, empty, or has `*` in it.
+ */
+export function compileNames(patterns: readonly string[] | undefined): ((name: string) => boolean) | undefined {
   if (!patterns || patterns.length === 0 || patterns.includes('*')) return undefined;
   const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('*')));
   const prefixes = patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
@@ -12,7 +15,7 @@ export function compilePatterns(patterns: readonly string[] | undefined): ((name
     let answer = known.get(name);
     if (answer === undefined) {
       answer = exact.has(name) || prefixes.some((prefix) => name.startsWith(prefix));
-      if (known.size >= remembersMax) known.clear();
+      if (known.size >= namesRememberedMax) known.clear();
       known.set(name, answer);
     }
     return answer;
