@@ -4,6 +4,7 @@ import type { BenchOptions } from '../bench.ts';
 import { median } from '../figures.ts';
 import { commandPath, Role, startServer } from './processes.ts';
 import type { Connecting } from './subscriber-process.ts';
+import { Subscribers } from './subscribers.ts';
 
 /** Events that may be on the way to the slowest subscriber. */
 const window = 2_048;
@@ -93,17 +94,17 @@ function rows(report: BenchOptions['report'], count: number, rate: (name: string
 async function rounds({ server: role, kind, where, events }: Variant, count: number, times: number): Promise<number[]> {
   if (role === 'feed') await mkdir(where, { recursive: true });
   const server = await Role.start(role, where);
-  const clients = await Role.start('subscribers');
+  const clients = await Subscribers.start();
   clients.onTaken = (taken) => server.told(taken);
   try {
     const { url, token } = await server.ask<{ url: string; token: string }>('where');
-    await clients.ask('connect', { kind, url, token, count, query: 'from=now&markers=false' });
+    await clients.connect({ kind, url, token, count, query: 'from=now&markers=false' });
     const rates: number[] = [];
     // The first one warms up.
     for (let round = 0; round <= times; round++) {
       const total = Math.ceil(round === 0 ? events / 4 : events);
       const begin = performance.now();
-      const taken = clients.ask<number>('until', { events: total });
+      const taken = clients.until(total);
       await server.ask('publish', { events: total, window });
       const delivered = await taken;
       if (round > 0) rates.push((delivered / (performance.now() - begin)) * 1000);
