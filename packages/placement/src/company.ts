@@ -1,12 +1,13 @@
-import { type PlacementRule, workloadTag } from '@cloudos/sdk';
+import type { PlacementRule } from '@cloudos/sdk';
 import { DomainCount } from './domain-count.ts';
 import type { Kin } from './kin.ts';
 import type { Requirement } from './requirement.ts';
 import type { Scope } from './scope.ts';
 
 /** Whether an instance of that workload with those tags bears all of the wanted ones. */
-export function bears(wanted: readonly string[], workload: string, tags: readonly string[]): boolean {
-  return wanted.every((tag) => tags.includes(tag) || tag === workloadTag(workload));
+export function bears(wanted: readonly string[], workload: { readonly tag: string }, tags: readonly string[]): boolean {
+  for (const tag of wanted) if (tag !== workload.tag && !tags.includes(tag)) return false;
+  return true;
 }
 
 /** A rule of one kin, with the numbers that it is about. */
@@ -16,6 +17,8 @@ export interface BoundRule {
   /** Whether the instance itself is of the kind that it counts. */
   readonly own: boolean;
 }
+
+const noCounts: readonly DomainCount[] = [];
 
 /** Keeps the numbers that placement rules ask for, as instances come and go. */
 export class CompanyIndex {
@@ -44,7 +47,7 @@ export class CompanyIndex {
     kin.rules = kin.profile.rules.map((rule) => {
       const count = this.#hold(this.#bearers, `bears ${rule.scope} ${JSON.stringify(rule.tags)}`, rule);
       if (keepsAway(rule)) this.#hold(this.#shunners, shunKey(rule), rule);
-      return { rule, count, own: bears(rule.tags, kin.workload.name, kin.profile.tags) };
+      return { rule, count, own: bears(rule.tags, kin.workload, kin.profile.tags) };
     });
     kin.company = undefined;
   }
@@ -91,19 +94,28 @@ export class CompanyIndex {
   #companyOf(kin: Kin): NonNullable<Kin['company']> {
     if (kin.company?.version === this.version) return kin.company;
     const { workload, profile } = kin;
+    if (profile.tags.length === 0 && kin.rules.length === 0 && !this.#concerns(workload.tag)) {
+      kin.company = { version: this.version, counts: noCounts, shunners: noCounts };
+      return kin.company;
+    }
     const counts: DomainCount[] = [];
     const shunners: DomainCount[] = [];
-    for (const tag of [...new Set([...profile.tags, workloadTag(workload.name)])]) {
+    for (const tag of [...new Set([...profile.tags, workload.tag])]) {
       for (const count of this.#bearers.get(tag) ?? []) {
-        if (bears(count.tags, workload.name, profile.tags)) counts.push(count);
+        if (bears(count.tags, workload, profile.tags)) counts.push(count);
       }
       for (const count of this.#shunners.get(tag) ?? []) {
-        if (bears(count.tags, workload.name, profile.tags)) shunners.push(count);
+        if (bears(count.tags, workload, profile.tags)) shunners.push(count);
       }
     }
     for (const { rule } of kin.rules) if (keepsAway(rule)) counts.push(this.#counts.get(shunKey(rule))!);
     kin.company = { version: this.version, counts: [...new Set(counts)], shunners };
     return kin.company;
+  }
+
+  /** Whether any number is about those who bear that tag. */
+  #concerns(tag: string): boolean {
+    return this.#bearers.has(tag) || this.#shunners.has(tag);
   }
 
   #hold(family: Map<string, Set<DomainCount>>, key: string, rule: PlacementRule): DomainCount {
@@ -124,10 +136,11 @@ export class CompanyIndex {
   #begin(count: DomainCount, bearers: boolean): void {
     const counted = new Set<Kin>();
     for (const kin of this.#kins) {
+      if (kin.placed === 0) continue;
       const is = bearers
-        ? bears(count.tags, kin.workload.name, kin.profile.tags)
+        ? bears(count.tags, kin.workload, kin.profile.tags)
         : kin.rules.some(({ rule }) => keepsAway(rule) && shunKey(rule) === count.key);
-      if (is && kin.placed > 0) counted.add(kin);
+      if (is) counted.add(kin);
     }
     if (counted.size === 0) return;
     for (const { kin, slot, leaving } of this.#placed()) {

@@ -38,5 +38,6 @@ export { Residents } from './residents.ts';
 export { type Dimension, describeAmount, dimensions, readVector, width, writeVector } from './resource-vector.ts';
 export { Scope } from './scope.ts';
 export { type Demand, Shape, Shapes } from './shape.ts';
+export { SlotCounts } from './slot-counts.ts';
 export { explainUnplaceable, type Reasons, signatureOf } from './unplaceable.ts';
 export { WorkloadRecord } from './workload-record.ts';

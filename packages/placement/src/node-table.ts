@@ -56,6 +56,8 @@ export class NodeTable {
   spare = new Float64Array(0);
   /** Counts changes of the node's sums (modulo 2³²): what was worked out from them holds while it stays. */
   stamps = new Uint32Array(0);
+  /** Counts changes of any node's sums. */
+  changes = 0;
   /** `used` by tier of the instances. */
   readonly tiers: Float64Array[];
   /** The open nodes by what they have free, and by what they have to spare. */
@@ -75,7 +77,9 @@ export class NodeTable {
     this.#lends = lends;
   }
 
-  slotOf(id: string): number {
+  /** @param likely a slot that it may well be: told without a look-up */
+  slotOf(id: string, likely = -1): number {
+    if (likely >= 0 && this.facts[likely]!.id === id) return likely;
     return this.#slots.get(id) ?? -1;
   }
 
@@ -125,6 +129,8 @@ export class NodeTable {
     const facts = this.facts[slot]!;
     writeVector(this.capacity, slot * width, capacity);
     for (let at = slot * width; at < (slot + 1) * width; at++) {
+      // whole units, as requests are: sums stay exact
+      this.capacity[at] = Math.floor(this.capacity[at]!);
       this.inverse[at] = this.capacity[at]! > 0 ? 1 / this.capacity[at]! : 0;
     }
     for (const column of this.#custom.values()) column.setCapacity(slot, 0);
@@ -252,13 +258,31 @@ export class NodeTable {
   }
 
   #use(slot: number, shape: Shape, tier: number, by: 1 | -1): void {
-    add(this.used, slot, shape, by);
-    add(this.tiers[tier]!, slot, shape, by);
+    const { used, free } = this;
+    const ofTier = this.tiers[tier]!;
+    const at = slot * width;
+    const cpu = by * shape.cpu;
+    const memory = by * shape.memory;
+    const disk = by * shape.disk;
+    const pids = by * shape.pids;
+    used[at] = used[at]! + cpu;
+    used[at + 1] = used[at + 1]! + memory;
+    used[at + 2] = used[at + 2]! + disk;
+    used[at + 3] = used[at + 3]! + pids;
+    ofTier[at] = ofTier[at]! + cpu;
+    ofTier[at + 1] = ofTier[at + 1]! + memory;
+    ofTier[at + 2] = ofTier[at + 2]! + disk;
+    ofTier[at + 3] = ofTier[at + 3]! + pids;
+    // what #sum would come to: amounts are whole numbers, so nothing is lost by adding them up
+    free[at] = free[at]! - cpu;
+    free[at + 1] = free[at + 1]! - memory;
+    free[at + 2] = free[at + 2]! - disk;
+    free[at + 3] = free[at + 3]! - pids;
     if (!shape.plain) {
       for (const [name, amount] of shape.custom) this.custom(name).use(slot, by * amount);
       this.#holdPorts(slot, shape, by);
     }
-    this.#sum(slot);
+    this.#file(slot);
   }
 
   #holdPorts(slot: number, shape: Shape, by: 1 | -1): void {
@@ -279,7 +303,15 @@ export class NodeTable {
       const kept = reserved[index]! - leaving[index]!;
       free[index] = capacity[index]! - used[index]! - Math.max(0, kept);
     }
+    this.#file(slot);
+  }
+
+  /** Its sums are new: the indexes are told. */
+  #file(slot: number): void {
+    const at = slot * width;
+    const { free } = this;
     this.stamps[slot] = this.stamps[slot]! + 1;
+    this.changes++;
     const open = this.open[slot] === 1;
     this.byFree.put(slot, open, free[at]!, free[at + 1]!);
     if (!this.#lends) return;

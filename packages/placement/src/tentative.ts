@@ -29,6 +29,15 @@ export class Tentative {
     this.#vacate = vacate;
   }
 
+  /** Whom the log is expected to tell of next, and on which slot; undefined: nobody. */
+  get next(): InstanceRecord | undefined {
+    return this.#records[this.#next];
+  }
+
+  get nextSlot(): number {
+    return this.#slots[this.#next] ?? -1;
+  }
+
   /** They hold what they need. */
   keep(records: readonly InstanceRecord[], slots: readonly number[]): void {
     this.takeBack();

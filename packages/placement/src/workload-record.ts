@@ -1,10 +1,14 @@
+import { workloadTag } from '@cloudos/sdk';
 import type { Kin } from './kin.ts';
 import type { Scope } from './scope.ts';
 import type { Shape } from './shape.ts';
+import { SlotCounts } from './slot-counts.ts';
 
 /** What a resource manager keeps of a workload: how its instances are spread, and how long they take to stop. */
 export class WorkloadRecord {
   readonly name: string;
+  /** The tag that all of its instances bear. */
+  readonly tag: string;
   /** Instances that are known, pending ones included. */
   instances = 0;
   removed = false;
@@ -18,20 +22,19 @@ export class WorkloadRecord {
   /** Instances placed and not leaving. */
   placed = 0;
   /** The same by slot of the node. */
-  readonly onNode = new Map<number, number>();
+  readonly onNode = new SlotCounts();
   /** The same by failure domain: first index the domain attribute, second its value as the node table numbers them. */
   readonly inDomain: number[][] = [];
 
   constructor(name: string) {
     this.name = name;
+    this.tag = workloadTag(name);
   }
 
   /** @param by 1 or -1 */
   count(slot: number, domains: readonly Scope[], by: number): void {
     this.placed += by;
-    const onNode = (this.onNode.get(slot) ?? 0) + by;
-    if (onNode > 0) this.onNode.set(slot, onNode);
-    else this.onNode.delete(slot);
+    this.onNode.add(slot, by);
     for (let domain = 0; domain < domains.length; domain++) {
       const value = domains[domain]!.values[slot]!;
       if (value < 0) continue;

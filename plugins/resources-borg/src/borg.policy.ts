@@ -10,9 +10,10 @@ import {
 import type { Policy, ResourcesCommand } from '@cloudos/sdk';
 
 import { bandOf, bands } from './bands.ts';
-import { CandidateWindow, scatter } from './candidate-window.ts';
+import { type CandidateWindow, scatter } from './candidate-window.ts';
 import { type BorgState, configurable } from './configurable.ts';
 import { findPreemption } from './preemption.ts';
+import { WindowPool } from './window-pool.ts';
 
 export interface BorgOptions {
   /** Events that one `react` decides at most; the rest follows at once in further calls. */
@@ -34,9 +35,13 @@ export interface BorgOptions {
 
 /** Feasibility, then scoring, with priority bands, quota, allocs and preemption, after Borg (Verma et al., EuroSys 2015). */
 export function borgPolicy(options: BorgOptions): Policy<BorgState, ResourcesCommand> {
-  return configurable(options, (settings) =>
-    placementPolicy(placementOptions(settings), (cluster, now) => new BorgRound(cluster, settings, now)),
-  );
+  return configurable(options, (settings) => {
+    const windows = new WindowPool(settings.candidates, settings.failureDomains.length);
+    return placementPolicy(placementOptions(settings), (cluster, now) => {
+      windows.giveBack();
+      return new BorgRound(cluster, settings, now, windows);
+    });
+  });
 }
 
 function placementOptions(options: BorgOptions): PlacementPolicyOptions {
@@ -60,14 +65,16 @@ class BorgRound implements PlacementStrategy {
   readonly #cluster: Cluster;
   readonly #options: BorgOptions;
   readonly #now: number;
+  readonly #pool: WindowPool;
   readonly #windows = bands.map(() => new Map<Shape, CandidateWindow>());
   readonly #seed: number;
   #last: { shape: Shape; tier: number; window: CandidateWindow } | undefined;
 
-  constructor(cluster: Cluster, options: BorgOptions, now: number) {
+  constructor(cluster: Cluster, options: BorgOptions, now: number, pool: WindowPool) {
     this.#cluster = cluster;
     this.#options = options;
     this.#now = now;
+    this.#pool = pool;
     this.#seed = scatter(cluster.placements + cluster.requested);
   }
 
@@ -136,8 +143,8 @@ class BorgRound implements PlacementStrategy {
     const windows = this.#windows[record.tier]!;
     let window = windows.get(record.shape);
     if (!window) {
-      const seed = scatter(this.#seed + windows.size);
-      window = new CandidateWindow(this.#cluster, record, this.#options.candidates, seed);
+      window = this.#pool.take();
+      window.begin(this.#cluster, record, scatter(this.#seed + windows.size));
       windows.set(record.shape, window);
     }
     return window;

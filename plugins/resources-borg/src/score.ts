@@ -58,7 +58,7 @@ function mixing({ tiers, inverse }: NodeTable, at: number, tier: number): number
  */
 export function crowding(nodes: NodeTable, slot: number, workload: WorkloadRecord): number {
   if (workload.placed === 0) return 0;
-  let penalty = weights.sameNode * (workload.onNode.get(slot) ?? 0);
+  let penalty = weights.sameNode * workload.onNode.get(slot);
   for (let domain = 0; domain < nodes.domains.length; domain++) {
     const value = nodes.domains[domain]!.values[slot]!;
     if (value >= 0) penalty += weights.sameDomain * (workload.inDomain[domain]?.[value] ?? 0);

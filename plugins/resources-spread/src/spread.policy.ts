@@ -64,5 +64,5 @@ function costOf(nodes: NodeTable, slot: number, shape: Shape, workload: Workload
     const used = nodes.capacity[at + dimension]! - nodes.free[at + dimension]! + shape.amount(dimension);
     fullest = Math.max(fullest, used * nodes.inverse[at + dimension]!);
   }
-  return (workload.onNode.get(slot) ?? 0) * 2 + fullest;
+  return workload.onNode.get(slot) * 2 + fullest;
 }

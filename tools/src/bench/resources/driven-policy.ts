@@ -45,6 +45,7 @@ export class DrivenPolicy {
   #state: unknown;
   #position = 0;
   #now: number;
+  readonly #envelope = { position: 0, stream: '', revision: 0, id: '', type: '', time: 0, data: {} as unknown, meta };
   placed = 0;
   unplaceable = 0;
   preempted = 0;
@@ -59,17 +60,14 @@ export class DrivenPolicy {
     this.where = options.remember ? new Map() : undefined;
   }
 
+  /** The envelope is one for all events: a log hands them over in its own, and no policy keeps them. */
   give(event: NewEvent): void {
-    const recorded = {
-      position: this.#position,
-      stream: '',
-      revision: this.#position,
-      id: '',
-      type: event.type,
-      time: this.#now,
-      data: event.data,
-      meta,
-    };
+    const recorded = this.#envelope;
+    recorded.position = this.#position;
+    recorded.revision = this.#position;
+    recorded.type = event.type;
+    recorded.time = this.#now;
+    recorded.data = event.data;
     this.#position++;
     this.#state = this.#policy.evolve(this.#state, recorded as unknown as SharedEvent);
   }
