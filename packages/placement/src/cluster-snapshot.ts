@@ -5,7 +5,7 @@ import type { AdmittedRequest, ClusterOptions } from './cluster-options.ts';
 import { noteImage } from './images.ts';
 import type { Phase } from './instance-record.ts';
 import { lend, reviewOverdraft } from './lending.ts';
-import type { NodeFacts, NodeState } from './node-table.ts';
+import type { NodeFacts, NodeState } from './node-facts.ts';
 import type { Profile } from './profile.ts';
 import type { Demand, Shape } from './shape.ts';
 

@@ -217,14 +217,13 @@ export class Cluster {
   /** The instance, or part of a reservation, shall run on that node. */
   place(instance: string, node: string): void {
     const { next, nextSlot } = this.tentative;
-    const expected = next?.id === instance;
-    const record = expected ? next : this.instances.get(instance);
+    const record = next?.id === instance ? next : this.instances.get(instance);
     if (!record) return;
     this.placements++;
     this.groups.dequeue(record);
     this.#endNomination(record);
     if (record.slot >= 0) this.#release(record);
-    const slot = this.nodes.slotOf(node, expected ? nextSlot : -1);
+    const slot = this.nodes.slotOf(node, record === next ? nextSlot : -1);
     if (slot < 0 || this.nodes.facts[slot]!.state !== 'ready') {
       this.tentative.takeBack();
       return this.forget(record);

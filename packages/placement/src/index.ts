@@ -12,7 +12,8 @@ export { Kin } from './kin.ts';
 export { decideMaintenance } from './maintenance.ts';
 export { decideNodeCommand, isNodeCommand, type NodeCommand, unsupportedCommand } from './node-commands.ts';
 export { applyNodeEvent, maintenanceReason } from './node-events.ts';
-export { type NodeFacts, type NodeState, NodeTable } from './node-table.ts';
+export type { NodeFacts, NodeState } from './node-facts.ts';
+export { NodeTable } from './node-table.ts';
 export {
   decideMaintenanceCommand,
   decideOwnerCommand,
