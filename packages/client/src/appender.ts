@@ -12,10 +12,39 @@ export interface AppenderOptions {
   readonly backoff?: BackoffBounds;
 }
 
-interface Pending {
+/** An append that is not answered yet, on whichever connection. */
+class Pending {
   readonly params: AppendParams;
-  resolve(outcome: AppendOutcome): void;
-  reject(error: unknown): void;
+  readonly #all: Set<Pending>;
+  readonly #resolve: (outcome: AppendOutcome) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    params: AppendParams,
+    all: Set<Pending>,
+    resolve: (outcome: AppendOutcome) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.params = params;
+    this.#all = all;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    all.add(this);
+  }
+
+  resolve(outcome: AppendOutcome): void {
+    if (this.#all.delete(this)) this.#resolve(outcome);
+  }
+
+  reject(error: unknown): void {
+    // A connection that was lost: it is sent again on the next one.
+    if (errorCode(error) !== 'KERNEL_UNREACHABLE') this.fail(error);
+  }
+
+  /** For good. */
+  fail(error: unknown): void {
+    if (this.#all.delete(this)) this.#reject(error);
+  }
 }
 
 /**
@@ -53,8 +82,7 @@ export class Appender {
       return Promise.reject(new CloudosError('KERNEL_UNREACHABLE', 'the appender was closed'));
     const named = events.map((event) => (event.id === undefined ? { ...event, id: newId() } : event));
     return new Promise((resolve, reject) => {
-      const pending = { params: { stream, events: named, expected }, resolve, reject };
-      this.#pending.add(pending);
+      const pending = new Pending({ stream, events: named, expected }, this.#pending, resolve, reject);
       if (!this.#connection) this.#connect();
       this.#send(pending);
     });
@@ -80,16 +108,7 @@ export class Appender {
   }
 
   #send(pending: Pending): void {
-    this.#connection?.call('append', pending.params).then(
-      (outcome) => {
-        if (this.#pending.delete(pending)) pending.resolve(outcome);
-      },
-      (error: unknown) => {
-        // A connection that was lost: it is sent again on the next one.
-        if (errorCode(error) === 'KERNEL_UNREACHABLE') return;
-        if (this.#pending.delete(pending)) pending.reject(error);
-      },
-    );
+    this.#connection?.request('append', pending.params, pending);
   }
 
   async #reconnect(reason: string): Promise<void> {
@@ -119,8 +138,6 @@ export class Appender {
   }
 
   #rejectAll(error: unknown): void {
-    const pending = [...this.#pending];
-    this.#pending.clear();
-    for (const { reject } of pending) reject(error);
+    for (const pending of [...this.#pending]) pending.fail(error);
   }
 }

@@ -22,9 +22,9 @@ export interface ConnectionSink {
   closed(close: { readonly code: number | undefined; readonly reason: string }): void;
 }
 
-/** A JSON-RPC request that waits for its answer. */
-interface Waiting {
-  resolve(result: unknown): void;
+/** A JSON-RPC request that waits for its answer. One of the two is called, once. */
+export interface Waiting<Result> {
+  resolve(result: Result): void;
   reject(error: unknown): void;
 }
 
@@ -36,7 +36,7 @@ export class ControlConnection {
   readonly #socket: WebSocketLike;
   readonly #sink: ConnectionSink;
   readonly #decoder = new BatchDecoder();
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new Map<number, Waiting<never>>();
   #queue: string[] = [];
   #nextId = 1;
   #isOpen = false;
@@ -61,13 +61,23 @@ export class ControlConnection {
     method: Method,
     params: ControlMethods[Method]['params'],
   ): Promise<ControlMethods[Method]['result']> {
-    if (this.#isOver) return Promise.reject(lost('it was closed'));
+    return new Promise((resolve, reject) => this.request(method, params, { resolve, reject }));
+  }
+
+  /** The same for one who has a promise of its own. What stands in the parameters is read at once. */
+  request<Method extends ControlMethod>(
+    method: Method,
+    params: ControlMethods[Method]['params'],
+    waiting: Waiting<ControlMethods[Method]['result']>,
+  ): void {
+    if (this.#isOver) return waiting.reject(lost('it was closed'));
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
-      const request = JSON.stringify({ jsonrpc: '2.0', id, method, params });
-      if (this.#queue.push(request) === 1) queueMicrotask(() => this.#flush());
-    });
+    this.#waiting.set(id, waiting);
+    const request = `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${JSON.stringify(params)}}`;
+    const queued = this.#queue.push(request);
+    if (queued === 1) queueMicrotask(() => this.#flush());
+    // The other end works on these while the rest are still being made.
+    else if (queued === batchMax) this.#flush();
   }
 
   /** Nothing is told any more, not even the close. */
@@ -123,7 +133,7 @@ export class ControlConnection {
   #answered(response: ControlResponse): void {
     const waiting = this.#waiting.get(response.id as number);
     this.#waiting.delete(response.id as number);
-    if ('result' in response) return waiting?.resolve(response.result);
+    if ('result' in response) return waiting?.resolve(response.result as never);
     const { data, message } = response.error;
     waiting?.reject(data ? errorOfBody(data) : new CloudosError('REQUEST_MALFORMED', message));
   }

@@ -1,9 +1,10 @@
-import type { ControlError, ControlMethod, ControlResponse } from '@cloudos/client';
+import type { AppendOutcome, AppendParams, ControlError, ControlMethod, ControlResponse } from '@cloudos/client';
 import { CloudosError, describeIssues } from '@cloudos/sdk';
 import type { z } from 'zod';
 import { redacted } from '../access/redacted.ts';
 import { errorBodyOf } from '../error-response.ts';
 import { controlMethods, controlRequest } from './control-schemas.ts';
+import { type PlainAppend, plainAppend } from './plain-append.ts';
 
 /** Requests of one batch. */
 export const batchMax = 4_096;
@@ -14,8 +15,11 @@ type Params<Method extends ControlMethod> = z.output<(typeof controlMethods)[Met
 
 /** What answers the requests of one connection. Each may throw a CloudosError. */
 export type ControlHandlers = {
-  readonly [Method in ControlMethod]: (params: Params<Method>) => unknown;
-};
+  readonly [Method in Exclude<ControlMethod, 'append'>]: (params: Params<Method>) => unknown;
+} & { readonly append: (params: AppendParams) => Promise<AppendOutcome> };
+
+/** Takes the text of a response; undefined: there is none to a notification. */
+type Tell = (response: string | undefined) => void;
 
 export interface ControlPeer {
   readonly handlers: ControlHandlers;
@@ -58,71 +62,86 @@ export class ControlChannel {
   }
 
   #single(given: unknown): void {
-    const answer = this.#answer(given);
-    if (answer instanceof Promise)
-      this.#count(
-        1,
-        answer.then((response) => this.#send(response)),
-      );
-    else this.#send(answer);
+    this.#begin(1);
+    this.#answer(given, (response) => {
+      if (response !== undefined) this.#peer.send(response);
+      this.#done(1);
+    });
   }
 
   /** Answered at once when the last of its requests is. */
   #batch(given: readonly unknown[]): void {
-    const answers = given.map((each) => this.#answer(each));
-    this.#count(
-      given.length,
-      Promise.all(answers).then((responses) => {
-        const said = responses.filter((response) => response !== undefined);
+    const { length } = given;
+    const responses = new Array<string | undefined>(length);
+    let left = length;
+    this.#begin(length);
+    for (let index = 0; index < length; index++) {
+      this.#answer(given[index], (response) => {
+        responses[index] = response;
+        if (--left > 0) return;
+        const said = responses.filter((each) => each !== undefined);
         if (said.length > 0) this.#peer.send(`[${said.join(',')}]`);
-      }),
-    );
+        this.#done(length);
+      });
+    }
   }
 
-  /** The text of the response; undefined for a notification. */
-  #answer(given: unknown): string | undefined | Promise<string | undefined> {
+  /** Tells the response once, at once or later. */
+  #answer(given: unknown, tell: Tell): void {
+    const append = plainAppend(given);
+    if (append) return this.#append(append, tell);
     const request = controlRequest.safeParse(given);
-    if (!request.success) return failure(idOf(given), -32600, describeIssues(request.error, given));
+    if (!request.success) return tell(failure(idOf(given), -32600, describeIssues(request.error, given)));
     const { id, method } = request.data;
     if (!Object.hasOwn(controlMethods, method)) {
-      return told(
-        id,
-        failure(id ?? null, -32601, `no method ${method}; there are ${Object.keys(controlMethods).join(', ')}`),
-      );
+      const message = `no method ${method}; there are ${Object.keys(controlMethods).join(', ')}`;
+      return tell(told(id, failure(id ?? null, -32601, message)));
     }
     const schema = controlMethods[method as ControlMethod].params;
     const params = schema.safeParse(request.data.params ?? {});
-    if (!params.success)
-      return told(id, failure(id ?? null, -32602, describeIssues(params.error, request.data.params ?? {})));
-    const run = async () => {
-      try {
-        this.#peer.admit();
-        const handler = this.#peer.handlers[method as ControlMethod] as (given: unknown) => unknown;
-        const result = await handler(params.data);
-        return told(id, success(id ?? null, result));
-      } catch (error) {
-        const body = errorBodyOf(error);
-        return told(id, failure(id ?? null, -32000, body.message, body));
-      }
-    };
-    if (method === 'append') return run();
-    const answer = (this.#before ?? Promise.resolve()).then(run);
-    this.#before = answer;
-    return answer;
+    if (!params.success) {
+      const message = describeIssues(params.error, request.data.params ?? {});
+      return tell(told(id, failure(id ?? null, -32602, message)));
+    }
+    const run = async () => tell(told(id, await this.#run(method as ControlMethod, params.data, id ?? null)));
+    if (method === 'append') void run();
+    else this.#before = (this.#before ?? Promise.resolve()).then(run);
   }
 
-  #count(requests: number, done: Promise<void>): void {
-    this.#inFlight += requests;
-    if (this.#inFlight >= requestsInFlightMax && !this.#held) {
-      this.#held = true;
-      this.#peer.hold();
+  async #run(method: ControlMethod, params: unknown, id: string | number | null): Promise<string> {
+    try {
+      this.#peer.admit();
+      const handler = this.#peer.handlers[method] as (given: unknown) => unknown;
+      return success(id, JSON.stringify(await handler(params)));
+    } catch (error) {
+      return refusal(id, error);
     }
-    void done.then(() => {
-      this.#inFlight -= requests;
-      if (!this.#held || this.#inFlight > requestsInFlightMax / 2) return;
-      this.#held = false;
-      this.#peer.resume();
-    });
+  }
+
+  #append({ id, params }: PlainAppend, tell: Tell): void {
+    try {
+      this.#peer.admit();
+      this.#peer.handlers.append(params).then(
+        (outcome) => tell(success(id, outcomeText(outcome))),
+        (error) => tell(refusal(id, error)),
+      );
+    } catch (error) {
+      tell(refusal(id, error));
+    }
+  }
+
+  #begin(requests: number): void {
+    this.#inFlight += requests;
+    if (this.#inFlight < requestsInFlightMax || this.#held) return;
+    this.#held = true;
+    this.#peer.hold();
+  }
+
+  #done(requests: number): void {
+    this.#inFlight -= requests;
+    if (!this.#held || this.#inFlight > requestsInFlightMax / 2) return;
+    this.#held = false;
+    this.#peer.resume();
   }
 
   #send(text: string | undefined): void {
@@ -134,8 +153,17 @@ function told(id: string | number | null | undefined, response: string): string 
   return id === undefined ? undefined : response;
 }
 
-function success(id: string | number | null, result: unknown): string {
-  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result)}}`;
+function success(id: string | number | null, result: string): string {
+  return `{"jsonrpc":"2.0","id":${typeof id === 'number' ? id : JSON.stringify(id)},"result":${result}}`;
+}
+
+function outcomeText({ first, last, revision, duplicate }: AppendOutcome): string {
+  return `{"first":${first},"last":${last},"revision":${revision},"duplicate":${duplicate}}`;
+}
+
+function refusal(id: string | number | null, error: unknown): string {
+  const body = errorBodyOf(error);
+  return failure(id, -32000, body.message, body);
 }
 
 function failure(id: string | number | null, code: number, message: string, data?: ControlError['data']): string {

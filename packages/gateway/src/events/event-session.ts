@@ -162,6 +162,8 @@ export function commonHandlers(
   position: () => number,
 ): Pick<ControlHandlers, 'snapshot' | 'append' | 'ping'> {
   const { principal } = session;
+  // One for all events of the connection: the log writes what is the same object once.
+  const meta = { producer: { plugin: `x-${principal.id}`, generation: 1 }, schema: 1 };
   return {
     snapshot: async ({ position: at }) => {
       assertScope(principal, 'state:read');
@@ -170,14 +172,11 @@ export function commonHandlers(
     },
     append: ({ stream, events, expected = 'any' }) => {
       assertAppend(principal, stream);
-      const producer = { plugin: `x-${principal.id}`, generation: 1 };
-      const meta = { producer };
-      const complete = events.map(({ type, data, id }) => ({
-        type,
-        data: data === undefined ? {} : data,
-        meta,
-        ...(id !== undefined && { id }),
-      }));
+      const complete = events.map(({ type, data, id }) =>
+        id === undefined
+          ? { type, data: data === undefined ? {} : data, meta }
+          : { type, data: data === undefined ? {} : data, meta, id },
+      );
       return kernel.append(stream, complete, expected);
     },
     ping: () => ({ position: position(), head: kernel.log.head() }),

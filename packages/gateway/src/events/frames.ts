@@ -44,5 +44,8 @@ export function framed(payload: Uint8Array, opcode: number, isCompressed = false
 
 /** One text frame. */
 export function textFrame(text: string): Buffer {
-  return framed(Buffer.from(text), opcodes.text);
+  const bytes = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(frameHeaderBytes(bytes) + bytes);
+  frame.write(text, writeFrameHeader(frame, 0, bytes, opcodes.text));
+  return frame;
 }
