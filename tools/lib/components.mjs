@@ -16,6 +16,7 @@ export const components = [
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
   { package: 'lxd', commands: ['lxd'], purpose: 'an LXD daemon for guests' },
   { package: 'docker.io', commands: ['dockerd'], purpose: 'a Docker Engine for guests' },
+  { package: 'btrfs-progs', commands: ['mkfs.btrfs', 'btrfs'], purpose: 'limits of disk for guests of Docker and LXD' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
   { package: 'make', commands: ['make'], purpose: 'the unikernel' },
   {

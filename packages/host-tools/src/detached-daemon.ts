@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { CloudosError, messageOf } from '@cloudos/sdk';
-import { closedStdio, runCommand, toolEnvironment } from './host-command.ts';
+import { closedStdio, toolEnvironment } from './host-command.ts';
 import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess, startTimeOf } from './process-table.ts';
 
 export interface DaemonOptions {
@@ -131,15 +131,4 @@ async function gone(identity: ProcessIdentity, timeoutMs: number): Promise<boole
     await new Promise((resolve) => setTimeout(resolve, stepMs));
   }
   return true;
-}
-
-/** Unmounts whatever is mounted on or below a directory, the innermost first: what a daemon that was killed has left. */
-export async function unmountBelow(directory: string): Promise<void> {
-  const points = readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .map((line) =>
-      (line.split(' ')[1] ?? '').replace(/\\(\d{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8))),
-    )
-    .filter((point) => point === directory || point.startsWith(join(directory, '/')));
-  for (const point of points.reverse()) await runCommand('umount', ['-l', point]).catch(() => {});
 }

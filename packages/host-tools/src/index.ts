@@ -6,7 +6,7 @@ export {
   type LayoutQuestion,
 } from './control-groups.ts';
 export { DaemonLink, type DaemonLinkOptions } from './daemon-link.ts';
-export { type DaemonOptions, DetachedDaemon, endProcess, unmountBelow } from './detached-daemon.ts';
+export { type DaemonOptions, DetachedDaemon, endProcess } from './detached-daemon.ts';
 export { ExitLedger, type LedgerEntry } from './exit-ledger.ts';
 export { type FileLockOptions, withFileLock } from './file-lock.ts';
 export { digest, guestName, hostName } from './guest-name.ts';
@@ -22,6 +22,8 @@ export {
 export { type CheckedMount, checkMounts } from './host-paths.ts';
 export { InstanceLocks } from './instance-locks.ts';
 export { logSizes, readLogFiles } from './log-files.ts';
+export { LoopVolume, type LoopVolumeOptions, loopVolumeMinBytes } from './loop-volume.ts';
+export { type MountEntry, mountAt, mountOf, mountTable, unmountBelow } from './mount-table.ts';
 export {
   isAlive,
   type ProcessIdentity,

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { findTool, runCommand } from '@cloudos/host-tools';
@@ -61,26 +61,29 @@ export async function flatArchive(store: ImageStore, image: OciImage): Promise<s
 /** An archive that `docker load` takes, with the configuration of the image and the reference as its name. */
 export async function dockerArchive(store: ImageStore, image: OciImage, name: string): Promise<string> {
   const tag = name.replace(/[^a-zA-Z0-9_.-]/g, '-');
-  const form = await store.derive(
-    image.digest,
-    `docker-archive-${tag.toLowerCase().slice(0, 40)}`,
-    async (directory) => {
-      await store.withTmp(async (work) => {
-        const layers: string[] = [];
-        for (const [index, layer] of image.layers.entries()) {
-          layers.push(`${index}/layer.tar`);
-          await mkdir(join(work, String(index)));
-          await pipeline(await layerStream(store, layer), createWriteStream(join(work, `${index}/layer.tar`)));
-        }
-        await copyFile(store.blobs.path(image.manifest.config.digest), join(work, 'config.json'));
-        const manifest = [{ Config: 'config.json', RepoTags: [name], Layers: layers }];
-        await writeFile(join(work, 'manifest.json'), JSON.stringify(manifest));
-        const archive = join(directory, 'image.tar');
-        await runCommand(needed('tar', 'tar'), ['-C', work, '-cf', archive, '.'], { timeoutMs: packMaxMs });
-      });
-    },
-  );
+  const form = await store.derive(image.digest, `docker-load-${tag.toLowerCase().slice(0, 40)}`, async (directory) => {
+    await store.withTmp(async (work) => {
+      const layers: string[] = [];
+      for (const [index, layer] of image.layers.entries()) {
+        layers.push(`${index}/layer.tar`);
+        await mkdir(join(work, String(index)));
+        await pipeline(await layerStream(store, layer), createWriteStream(join(work, `${index}/layer.tar`)));
+      }
+      await writeFile(join(work, 'config.json'), await configWithoutVolumes(store, image));
+      const manifest = [{ Config: 'config.json', RepoTags: [name], Layers: layers }];
+      await writeFile(join(work, 'manifest.json'), JSON.stringify(manifest));
+      const archive = join(directory, 'image.tar');
+      await runCommand(needed('tar', 'tar'), ['-C', work, '-cf', archive, '.'], { timeoutMs: packMaxMs });
+    });
+  });
   return join(form, 'image.tar');
+}
+
+/** A volume would outlive its container and lie outside of its disk: guests have neither. */
+async function configWithoutVolumes(store: ImageStore, { manifest }: OciImage): Promise<string> {
+  const { config, ...rest } = JSON.parse(await readFile(store.blobs.path(manifest.config.digest), 'utf8'));
+  const { Volumes: _, ...kept } = config ?? {};
+  return JSON.stringify({ ...rest, config: kept });
 }
 
 /** A layer uncompressed, checked against its digest as it is read. */

@@ -46,7 +46,8 @@ export interface ContainerPlan {
   readonly network?: { readonly name: string; readonly address: string } | undefined;
   readonly mounts: readonly { readonly hostPath: string; readonly target: string; readonly readOnly: boolean }[];
   readonly logMaxBytes: number;
-  readonly diskLimit: boolean;
+  /** Size of the root for the engine to keep, where it is the one who does. */
+  readonly rootBytes?: number | undefined;
 }
 
 /**
@@ -93,7 +94,7 @@ export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
   };
 }
 
-function limitsOf({ spec, diskLimit }: ContainerPlan): NonNullable<ContainerCreateOptions['HostConfig']> {
+function limitsOf({ spec, rootBytes }: ContainerPlan): NonNullable<ContainerCreateOptions['HostConfig']> {
   const { limits, requests } = spec.template;
   return {
     // Swap is none of the guest's: the limit is of memory and swap together.
@@ -105,6 +106,6 @@ function limitsOf({ spec, diskLimit }: ContainerPlan): NonNullable<ContainerCrea
     ...(requests.cpuMillis > 0 && { CpuShares: Math.max(2, Math.round((requests.cpuMillis * 1024) / 1000)) }),
     // The init is not the guest's own.
     ...(limits.pids > 0 && { PidsLimit: limits.pids + 1 }),
-    ...(limits.diskBytes > 0 && diskLimit && { StorageOpt: { size: String(limits.diskBytes) } }),
+    ...(rootBytes !== undefined && { StorageOpt: { size: String(rootBytes) } }),
   };
 }

@@ -6,6 +6,7 @@ import type { Container } from 'dockerode';
 import { checkCommand } from './container-command.ts';
 import { containerOptions } from './container-options.ts';
 import { isRunning, labels } from './container-view.ts';
+import type { DiskLimit } from './disk-limit.ts';
 import { type EngineFacts, engineError, isAbsent, unlessAbsent } from './engine.ts';
 import type { EngineImages } from './engine-images.ts';
 import type { EngineNetwork } from './engine-network.ts';
@@ -15,6 +16,7 @@ import type { GuestRecord } from './guest-record.ts';
 export interface DockerEnvironment {
   readonly docker: Docker;
   readonly facts: EngineFacts;
+  readonly disk: DiskLimit;
   readonly images: EngineImages;
   /** Absent: guests have loopback alone. */
   readonly network: { readonly node: NodeNetwork; readonly engine: EngineNetwork } | undefined;
@@ -39,11 +41,13 @@ export class ContainerRuns {
    */
   async launch(environment: DockerEnvironment, record: GuestRecord, attempt: number): Promise<GuestRecord> {
     const { spec } = record;
-    const { owner, network } = environment;
+    const { owner, network, disk, facts } = environment;
     const { template, instance } = spec;
     const begun = await this.#begun(environment, record, attempt);
     if (begun) return begun;
     await this.#removeOthers(environment, instance, record.container);
+    disk.check(spec, facts);
+    const rootBytes = await disk.rootBytes(spec, record.image, facts);
     const mounts = await checkMounts(template.mounts, environment.hostPaths);
     const env = await resolveEnvironment(environment.stateDir, template.env);
     if (network) await network.engine.ensure(await network.node.ensure());
@@ -57,13 +61,14 @@ export class ContainerRuns {
       mounts,
       network: network && address !== undefined ? { name: network.engine.name, address } : undefined,
       logMaxBytes: environment.logMaxBytes,
-      diskLimit: environment.facts.diskLimit,
+      rootBytes,
     };
     const name = `cloudos-${guestName(`${owner} ${instance}`)}-${attempt}`;
     const container = await this.#create(environment, name, containerOptions(plan));
     try {
       // Written down first: a container that runs is never one that nobody knows of.
       await this.#records.save({ ...record, ...(address === undefined ? {} : { address }) });
+      await disk.apply(spec, container.id);
       await checkCommand(container, spec.template.command?.[0], env);
       await container.start();
     } catch (error) {

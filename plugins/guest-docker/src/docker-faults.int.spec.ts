@@ -1,9 +1,11 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
-import { findTool, isAlive, signalProcess, startTimeOf } from '@cloudos/host-tools';
+import { findTool, isAlive, runCommand, signalProcess, startTimeOf, unmountBelow } from '@cloudos/host-tools';
 import { ImageStore, importImage } from '@cloudos/images';
 import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
 import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
@@ -21,23 +23,40 @@ const obstacle =
       ? obstacleToTestImages()
       : 'needs dockerd: apt-get install docker.io';
 
+const diskMaxBytes = 2 ** 29;
+
+/** Processes with that text among their arguments. */
+function processesNaming(text: string): number[] {
+  const named = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+    } catch {
+      return false;
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && named(name))
+    .map(Number);
+}
+
 describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 'real engine'})`, () => {
   let root: string;
   let context: TestPluginContext;
   let driver: DockerDriver;
   let engine: OwnEngine;
   const exits: GuestExit[] = [];
+  const attach = async () => {
+    context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
+    const config = dockerConfig.parse({ engine: 'own', pull: false, retryMs: 100, diskMaxBytes });
+    driver = (await guestDocker.create(context, config)) as DockerDriver;
+    driver.exits.subscribe((exit) => exits.push(exit));
+  };
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'cloudos-docker-'));
     await shellImage(ImageStore.of(join(root, 'state')));
-    context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
-    driver = (await guestDocker.create(
-      context,
-      dockerConfig.parse({ engine: 'own', pull: false, retryMs: 100 }),
-    )) as DockerDriver;
-    driver.exits.subscribe((exit) => exits.push(exit));
-    engine = new OwnEngine(join(root, 'data'));
+    await attach();
+    engine = new OwnEngine(join(root, 'data'), diskMaxBytes);
   });
   afterAll(async () => {
     await driver.purge();
@@ -128,6 +147,43 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await driver.remove('probe');
   });
 
+  test('a disk that is full while a guest is created is told, and the node goes on when there is room', async () => {
+    const store = ImageStore.of(join(root, 'state'));
+    const source = await mkdtemp(join(root, 'large-'));
+    writeFileSync(join(source, 'file'), randomBytes(32 * 2 ** 20));
+    await importImage(store, { from: source, form: 'root-directory' }, { reference: 'large:1' });
+    await driver.create(spec('small', busyboxPrograms.sleepForever()));
+    const filler = join(root, 'data/engine/filler');
+    // Once more after each time that it has settled what it holds: blocks come in chunks.
+    const fill = 'for n in 1 2 3; do head -c 1G /dev/zero >"$1/$n" 2>/dev/null; sync -f "$1"; done';
+    await runCommand('sh', ['-c', `mkdir "$1"; ${fill}`, 'sh', filler], { timeoutMs: 60_000 });
+    const large = spec('large', busyboxPrograms.sleepForever(), 'large:1');
+    await expect(driver.create(large)).rejects.toMatchObject({ code: 'DISK_FULL' });
+    expect((await driver.list()).map(({ instance }) => instance)).not.toContain('large');
+    expect([...(await store.holds()).values()].flat()).toEqual([expect.stringContaining('small')]);
+    rmSync(filler, { recursive: true });
+    await until('room', async () => (await driver.create(large).catch(() => undefined))?.state === 'created');
+    await driver.remove('large');
+    await driver.remove('small');
+  });
+
+  test('an engine is found again after a start of the machine, with the guests that it had', async () => {
+    await run('before', busyboxPrograms.sleepForever());
+    // As the machine would be: no driver, no engine, no process of a guest, nothing mounted.
+    await context.scope.close();
+    const { pid = -1 } = (await driver.list())[0] ?? {};
+    for (const each of [...processesNaming(join(engine.socket, '..')), pid]) process.kill(each, 'SIGKILL');
+    await until('the end of all', () => processesNaming(join(engine.socket, '..')).length === 0);
+    await unmountBelow(join(engine.socket, '..'));
+    await unmountBelow(join(root, 'data/engine'));
+    expect(readdirSync(join(root, 'data/engine'))).toEqual([]);
+    await attach();
+    expect(await driver.list()).toMatchObject([{ instance: 'before', state: 'exited' }]);
+    await until('the exit', () => exits.find(({ instance }) => instance === 'before'));
+    expect(await driver.start('before', 2)).toMatchObject({ state: 'running', attempt: 2 });
+    await driver.remove('before');
+  });
+
   test('a hundred guests made and removed leave nothing', async () => {
     const docker = connect(engine.socket);
     const remains = async () => ({
@@ -147,5 +203,17 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
       async () => (await remains()).interfaces.length <= before.interfaces.length,
     );
     expect(await remains()).toEqual(before);
+  });
+
+  test('nothing is left of an engine when all is removed, and the next guest has a new one', async () => {
+    const devices = () => execFileSync('losetup', ['-a']).toString();
+    expect(devices()).toContain(root);
+    await driver.purge();
+    expect(devices()).not.toContain(root);
+    expect(existsSync(join(root, 'data/engine.img'))).toBe(false);
+    expect(processesNaming(root)).toEqual([]);
+    expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(root);
+    await run('anew', busyboxPrograms.sleepForever());
+    await driver.remove('anew');
   });
 });

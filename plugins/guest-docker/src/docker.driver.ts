@@ -33,7 +33,7 @@ export class DockerDriver implements GuestDriver {
   readonly #fingerprints: Observable<GuestFingerprint>;
   readonly #environment: () => Promise<DockerEnvironment>;
   readonly #records: GuestRecords<GuestRecord>;
-  readonly #purged: () => Promise<void>;
+  readonly #purged: (leave: () => Promise<void> | undefined) => Promise<void>;
   readonly #runs: ContainerRuns;
 
   constructor(parts: {
@@ -41,8 +41,11 @@ export class DockerDriver implements GuestDriver {
     /** @throws CloudosError RUNTIME_UNAVAILABLE */
     environment: () => Promise<DockerEnvironment>;
     records: GuestRecords<GuestRecord>;
-    /** Called when no guest is left, to remove what was made for all of them. */
-    purged: () => Promise<void>;
+    /**
+     * Called when no guest is left, to remove what was made for all of them.
+     * @param leave takes away what is left at an engine that stays
+     */
+    purged: (leave: () => Promise<void> | undefined) => Promise<void>;
   }) {
     this.#fingerprints = parts.fingerprints;
     this.#environment = parts.environment;
@@ -63,6 +66,7 @@ export class DockerDriver implements GuestDriver {
     return this.#ledger.locks.run(spec.instance, async () => {
       const before = this.#records.get(spec.instance);
       if (before) return this.#status(environment, before);
+      environment.disk.check(spec, environment.facts);
       await checkMounts(spec.template.mounts, environment.hostPaths);
       const image = await environment.images.provide(spec);
       return statusOf(await this.#records.save({ version: 1, spec, ...image, attempt: 0 }), undefined);
@@ -174,9 +178,8 @@ export class DockerDriver implements GuestDriver {
       [...instances].map((each) => this.#ledger.locks.run(each, () => this.#runs.dispose(environment, each))),
     );
     await environment.images.removeAll();
-    await environment.network?.engine.remove();
+    await this.#purged(() => environment.network?.engine.remove());
     await environment.network?.node.remove();
-    await this.#purged();
   }
 
   /** Looks whether the guest has ended. To be called when the engine says so. */

@@ -125,10 +125,15 @@ export class EngineImages {
   }
 }
 
-/** The engine answers at once and tells its progress; a failure is one of the lines. */
+/** The engine answers at once and tells its progress, a line each; that it failed is the last of them. */
 function toEnd(docker: Docker, answer: NodeJS.ReadableStream): Promise<void> {
   return new Promise((resolve, reject) => {
-    docker.modem.followProgress(answer, (error: Error | null) => (error ? reject(error) : resolve()));
+    docker.modem.followProgress(answer, (error: Error | null, lines: readonly { error?: string }[]) => {
+      const said = lines?.find((line) => line.error !== undefined)?.error;
+      if (error) reject(error);
+      else if (said === undefined) resolve();
+      else reject(Object.assign(new Error(said), { statusCode: 500 }));
+    });
   });
 }
 

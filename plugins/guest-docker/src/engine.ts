@@ -1,3 +1,4 @@
+import { mountOf } from '@cloudos/host-tools';
 import { CloudosError, type CloudosErrorOptions, messageOf } from '@cloudos/sdk';
 import Docker from 'dockerode';
 
@@ -9,7 +10,7 @@ export interface EngineFacts {
   readonly memoryLimit: boolean;
   readonly cpuLimit: boolean;
   readonly pidsLimit: boolean;
-  /** Whether a container's disk can be limited: overlay2 on xfs with project quotas, btrfs, zfs. */
+  /** Whether the engine can limit a container's disk: overlay2 on xfs with project quotas, btrfs, zfs. */
   readonly diskLimit: boolean;
   readonly seccomp: boolean;
 }
@@ -23,7 +24,6 @@ export function connect(socketPath: string): Docker {
 export async function askEngine(docker: Docker, timeoutMs: number): Promise<EngineFacts> {
   try {
     const [version, info] = await withinTime(timeoutMs, Promise.all([docker.version(), docker.info()]));
-    const backing = ((info.DriverStatus ?? []) as [string, string][]).find(([name]) => name === 'Backing Filesystem');
     return {
       version: version.Version,
       cgroupVersion: String(info.CgroupVersion ?? '1'),
@@ -31,12 +31,19 @@ export async function askEngine(docker: Docker, timeoutMs: number): Promise<Engi
       memoryLimit: info.MemoryLimit === true,
       cpuLimit: info.CpuCfsQuota === true,
       pidsLimit: info.PidsLimit === true,
-      diskLimit: ['btrfs', 'zfs'].includes(info.Driver) || (info.Driver === 'overlay2' && backing?.[1] === 'xfs'),
+      diskLimit:
+        ['btrfs', 'zfs'].includes(info.Driver) || (info.Driver === 'overlay2' && hasQuotas(info.DockerRootDir)),
       seccomp: ((info.SecurityOptions ?? []) as string[]).some((option) => option.includes('seccomp')),
     };
   } catch (error) {
     throw engineError(error, 'the Docker Engine does not answer');
   }
+}
+
+/** The engine does not tell; an engine of another machine, or in another mount namespace, has none that we know of. */
+function hasQuotas(directory: string): boolean {
+  const mount = mountOf(directory);
+  return mount?.type === 'xfs' && (mount.options.has('prjquota') || mount.options.has('pquota'));
 }
 
 /** The client has no deadline of its own. */

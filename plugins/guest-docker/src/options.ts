@@ -1,3 +1,4 @@
+import { loopVolumeMinBytes } from '@cloudos/host-tools';
 import { z } from 'zod';
 
 export const dockerConfig = z.strictObject({
@@ -8,6 +9,15 @@ export const dockerConfig = z.strictObject({
   engine: z.enum(['shared', 'own']).default('shared'),
   /** Socket of a shared engine. */
   socket: z.string().startsWith('/', 'the absolute path of a unix socket').default('/var/run/docker.sock'),
+  /**
+   * The most that an own engine keeps, images and containers together: the size of the file that they lie in, which takes
+   * no more of the disk than is written. Counts when the file is made. Limits of disk need it.
+   */
+  diskMaxBytes: z
+    .int()
+    .min(loopVolumeMinBytes)
+    .max(2 ** 50)
+    .default(64 * 2 ** 30),
   /** Whether the engine may fetch images that neither the image store nor the engine has. */
   pull: z.boolean().default(true),
   /** Directories of the node whose paths a guest may mount. None by default. */

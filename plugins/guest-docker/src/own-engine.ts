@@ -1,11 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   DetachedDaemon,
   digest,
   endProcess,
   findTool,
+  LoopVolume,
   runCommand,
   startTimeOf,
   unmountBelow,
@@ -18,16 +19,24 @@ const stopMaxMs = 20_000;
 /**
  * A dockerd of this data directory alone: socket, images and containers are apart from those of any other engine.
  * `--live-restore` lets containers run on when it ends, and take up with the next one
- * (https://docs.docker.com/engine/daemon/live-restore/).
+ * (https://docs.docker.com/engine/daemon/live-restore/). All that it keeps lies in a file system of its own, of bounded
+ * size, in which each container can have a limit; where that cannot be, in a plain directory.
  */
 export class OwnEngine {
   readonly #dataDir: string;
   /** Sockets have a path of at most 107 bytes (unix(7)), so they don't lie in the data directory. */
   readonly #runDir: string;
+  readonly #volume: LoopVolume;
   #ensuring: Promise<void> | undefined;
 
-  constructor(dataDir: string) {
+  /** @param diskMaxBytes the most that the engine keeps, where that can be bounded */
+  constructor(dataDir: string, diskMaxBytes: number) {
     this.#dataDir = dataDir;
+    this.#volume = new LoopVolume({
+      directory: join(dataDir, 'engine'),
+      image: join(dataDir, 'engine.img'),
+      sizeBytes: diskMaxBytes,
+    });
     this.#runDir = `/run/cloudos-docker-${digest(dataDir, 12)}`;
   }
 
@@ -37,6 +46,31 @@ export class OwnEngine {
 
   get isRunning(): boolean {
     return this.#daemon('dockerd').running() !== undefined;
+  }
+
+  /**
+   * Why containers have no limits of disk here, and what would change it; undefined: they have. An engine that keeps its
+   * containers in a plain directory goes on so.
+   */
+  diskObstacle(): { readonly reason: string; readonly remedy: string } | undefined {
+    if (this.#volume.exists) return undefined;
+    if (!existsSync(this.#directory)) return LoopVolume.obstacle();
+    return {
+      reason: `the engine was begun in a plain directory, ${this.#directory}`,
+      remedy: '`cloudos down`, then begin anew with btrfs-progs installed',
+    };
+  }
+
+  get #directory(): string {
+    return join(this.#dataDir, 'engine');
+  }
+
+  /** Bounds what a container that does not run yet may write to its root. @throws CloudosError HOST_COMMAND_FAILED */
+  async limitDisk(container: string, diskBytes: number): Promise<void> {
+    // The engine does not tell where the root of a container is. With its own `size` the image would count too.
+    const mounts = join(this.#directory, 'image/btrfs/layerdb/mounts', container);
+    const id = await readFile(join(mounts, 'mount-id'), 'utf8');
+    await this.#volume.limit(join(this.#directory, 'btrfs/subvolumes', id.trim()), diskBytes);
   }
 
   /** Of the program that would be started. @throws CloudosError RUNTIME_UNAVAILABLE */
@@ -67,6 +101,7 @@ export class OwnEngine {
 
   async #ensure(program: string, timeoutMs: number): Promise<void> {
     await mkdir(this.#runDir, { recursive: true, mode: 0o700 });
+    if (!this.diskObstacle()) await this.#volume.ensure();
     const daemon = this.#daemon(program);
     // Pid files that were left by ones that were killed keep the next from coming up, as long as nobody reaps them.
     if (!daemon.running()) await rm(join(this.#runDir, 'docker.pid'), { force: true });
@@ -79,7 +114,8 @@ export class OwnEngine {
     const mark = `--host=unix://${this.socket}`;
     const args = [
       ...flags,
-      `--data-root=${join(this.#dataDir, 'engine')}`,
+      `--data-root=${this.#directory}`,
+      ...(this.#volume.exists ? ['--storage-driver=btrfs'] : []),
       `--exec-root=${join(this.#runDir, 'exec')}`,
       `--pidfile=${join(this.#runDir, 'docker.pid')}`,
       '--log-level=warn',
@@ -95,9 +131,10 @@ export class OwnEngine {
     const containerd = this.#containerd();
     if (containerd) await endProcess(containerd, stopMaxMs);
     await unmountBelow(this.#runDir);
-    await unmountBelow(join(this.#dataDir, 'engine'));
     await rm(this.#runDir, { recursive: true, force: true });
-    await rm(join(this.#dataDir, 'engine'), { recursive: true, force: true });
+    if (this.#volume.exists) await this.#volume.remove();
+    await unmountBelow(this.#directory);
+    await rm(this.#directory, { recursive: true, force: true });
     await rm(join(this.#dataDir, 'engine.log'), { force: true });
   }
 

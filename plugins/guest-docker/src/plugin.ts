@@ -5,6 +5,7 @@ import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import type { DockerEnvironment } from './container-runs.ts';
+import { DiskLimit } from './disk-limit.ts';
 import { DockerDriver } from './docker.driver.ts';
 import { askEngine, connect, type EngineFacts } from './engine.ts';
 import { EngineEvents } from './engine-events.ts';
@@ -36,7 +37,7 @@ export const guestDocker = definePlugin({
     memoryLimit: true,
     cpuLimit: true,
     pidsLimit: true,
-    diskLimit: false,
+    diskLimit: true,
     readOnlyRoot: true,
     mounts: true,
     secrets: true,
@@ -50,8 +51,9 @@ export const guestDocker = definePlugin({
 
 async function createDocker(context: PluginContext, config: DockerConfig): Promise<DockerDriver> {
   const { scope, clock, logger, dataDir, stateDir } = context;
-  const own = config.engine === 'own' ? new OwnEngine(dataDir) : undefined;
+  const own = config.engine === 'own' ? new OwnEngine(dataDir, config.diskMaxBytes) : undefined;
   const docker = connect(own?.socket ?? config.socket);
+  const disk = new DiskLimit(docker, own);
   const owner = digest(dataDir, 16);
   const node = context.node?.id ?? 'local';
   const store = ImageStore.of(stateDir);
@@ -69,7 +71,7 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
   };
   // An own engine that does not run is started with the first guest, not to find out what it could do.
   const isAsleep = () => own !== undefined && !own.isRunning;
-  const look = async () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask));
+  const look = async () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask, disk));
   const fingerprints = new BehaviorSubject(await look());
   scope.defer('fingerprint', () => fingerprints.complete());
 
@@ -80,7 +82,7 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
       if (!scope.closed) await link.begin();
     }
     const { hostPaths, logMaxBytes } = config;
-    return { docker, facts, images, network, owner, stateDir, hostPaths, logMaxBytes };
+    return { docker, facts, disk, images, network, owner, stateDir, hostPaths, logMaxBytes };
   };
   const wake = async () => own?.ensure(config.engineTimeoutMs);
   const events = new EngineEvents(docker, owner);
@@ -96,9 +98,12 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
     fingerprints,
     environment,
     records,
-    purged: async () => {
+    purged: async (leave) => {
       link.end();
       facts = undefined;
+      // An own engine goes with all that it has, also when its disk is full and it can change nothing any more.
+      if (own) await leave()?.catch(() => {});
+      else await leave();
       await own?.remove();
     },
   });
@@ -111,7 +116,7 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
     if (isConnected) attempt('looking at all containers', () => driver.lookAtAll());
     else facts = undefined;
     attempt('fingerprint', async () => {
-      const print = await (isConnected ? look() : fingerprintOf(() => askEngine(docker, config.engineTimeoutMs)));
+      const print = await (isConnected ? look() : fingerprintOf(() => askEngine(docker, config.engineTimeoutMs), disk));
       if (!scope.closed) fingerprints.next(print);
     });
   });
@@ -141,15 +146,18 @@ async function sweep(parts: {
 async function sleepingFingerprint(own: OwnEngine): Promise<GuestFingerprint> {
   try {
     const version = await own.version();
-    return { available: true, runtime: 'docker', version, features: {}, warnings: [] };
+    const lacking = own.diskObstacle();
+    const warnings = lacking ? [{ ...lacking, reason: `a disk limit cannot be kept: ${lacking.reason}` }] : [];
+    return { available: true, runtime: 'docker', version, features: { diskLimit: !lacking }, warnings };
   } catch (error) {
     return unavailable(error);
   }
 }
 
-async function fingerprintOf(ask: () => Promise<EngineFacts>): Promise<GuestFingerprint> {
+async function fingerprintOf(ask: () => Promise<EngineFacts>, disk: DiskLimit): Promise<GuestFingerprint> {
   try {
     const facts = await ask();
+    const diskObstacle = disk.obstacle(facts);
     return {
       available: true,
       runtime: 'docker',
@@ -158,11 +166,12 @@ async function fingerprintOf(ask: () => Promise<EngineFacts>): Promise<GuestFing
         memoryLimit: facts.memoryLimit,
         cpuLimit: facts.cpuLimit,
         pidsLimit: facts.pidsLimit,
+        diskLimit: diskObstacle === undefined,
         seccomp: facts.seccomp,
         storageDriver: facts.storageDriver,
         cgroupVersion: facts.cgroupVersion,
       },
-      warnings: warningsOf(facts),
+      warnings: [...(diskObstacle ? [diskObstacle] : []), ...warningsOf(facts)],
     };
   } catch (error) {
     return unavailable(error);
@@ -181,12 +190,6 @@ function unavailable(error: unknown): GuestFingerprint {
 
 function warningsOf(facts: EngineFacts): { reason: string; remedy: string }[] {
   const warnings = [];
-  if (!facts.diskLimit) {
-    warnings.push({
-      reason: `the storage driver ${facts.storageDriver} cannot limit the disk of a container here`,
-      remedy: 'put the directory of the engine on xfs mounted with prjquota, or on btrfs or zfs',
-    });
-  }
   if (!facts.seccomp) {
     warnings.push({
       reason: 'the engine filters no system calls',

@@ -8,6 +8,7 @@ import { type InstanceParts, instanceParts, keys } from './instance-config.ts';
 import { type Instance, type InstanceState, isRunning } from './instance-view.ts';
 import { type LxdClient, statusOfError } from './lxd-client.ts';
 import type { LxdImages } from './lxd-images.ts';
+import type { StoragePool } from './storage-pool.ts';
 
 /** What the driver works with while the daemon is there. */
 export interface LxdEnvironment {
@@ -19,7 +20,7 @@ export interface LxdEnvironment {
   /** Value of the configuration key that tells our instances from others. */
   readonly owner: string;
   readonly stateDir: string;
-  readonly pool: string;
+  readonly pool: StoragePool;
   readonly profiles: readonly string[];
 }
 
@@ -37,7 +38,7 @@ export class InstanceLife {
 
   /** Makes the instance of a new guest. A failure leaves nothing behind. */
   async make(environment: LxdEnvironment, spec: GuestSpec): Promise<GuestRecord> {
-    return this.#made(environment, spec, async (parts, record, image) => {
+    return this.#made(environment, spec, true, async (parts, record, image) => {
       const fingerprint = await environment.images.provide(image);
       await environment.client.change('POST', '/1.0/instances', {
         name: record.name,
@@ -54,15 +55,17 @@ export class InstanceLife {
     spec: GuestSpec,
     bring: (record: GuestRecord, parts: InstanceParts) => Promise<void>,
   ): Promise<GuestRecord> {
-    return this.#made(environment, spec, (parts, record) => bring(record, parts));
+    return this.#made(environment, spec, false, (parts, record) => bring(record, parts));
   }
 
   async #made(
     environment: LxdEnvironment,
     spec: GuestSpec,
+    isNew: boolean,
     make: (parts: InstanceParts, record: GuestRecord, image: OciImage) => Promise<void>,
   ): Promise<GuestRecord> {
-    const { client, images, files, owner } = environment;
+    const { client, images, files, owner, pool } = environment;
+    await pool.check(spec);
     const name = nameOf(owner, spec.instance);
     await this.#refuseTaken(environment, name);
     const image = await images.hold(spec);
@@ -71,6 +74,8 @@ export class InstanceLife {
       const record = recordOf(spec, name, image, address);
       await files.make(spec.instance);
       await make(await partsOf(environment, record), record, image);
+      const { diskBytes } = spec.template.limits;
+      if (diskBytes > 0) await pool.limit(name, diskBytes, isNew, () => images.rootBytes(image));
       return await this.#records.save(record);
     } catch (error) {
       await client.change('DELETE', `/1.0/instances/${name}`).catch(() => {});
@@ -223,7 +228,7 @@ async function partsOf(environment: LxdEnvironment, record: GuestRecord): Promis
   return instanceParts({
     record,
     owner,
-    pool,
+    pool: pool.name,
     profiles,
     init: record.program ? await files.initCommand() : undefined,
     directories: { tools: files.tools, own: files.own(instance) },

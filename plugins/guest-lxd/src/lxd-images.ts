@@ -55,6 +55,13 @@ export class LxdImages {
     });
   }
 
+  /** What the files of its root take on a disk. */
+  async rootBytes(image: OciImage): Promise<number> {
+    const root = await rootDirectory(this.#store, image);
+    const said = await runCommand(findTool('du') ?? 'du', ['-s', '-B1', root], { timeoutMs: packMaxMs });
+    return Number.parseInt(said, 10);
+  }
+
   async #provide(image: OciImage): Promise<string> {
     const found = (await this.#ours()).find(({ properties }) => properties?.digest === image.digest);
     if (found) return found.fingerprint;

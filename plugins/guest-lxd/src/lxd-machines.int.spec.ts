@@ -41,7 +41,7 @@ describe.skipIf(obstacle !== undefined)(`machines and their daemon (${obstacle ?
     context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
     driver = (await guestLxd.create(context, lxdConfig.parse({ daemon: 'own', retryMs: 100 }))) as LxdDriver;
     driver.exits.subscribe((exit) => exits.push(exit));
-    daemon = new OwnDaemon(join(root, 'data'));
+    daemon = new OwnDaemon(join(root, 'data'), 'default', 2 ** 30);
   });
   afterAll(async () => {
     await driver.purge();

@@ -5,6 +5,7 @@ import type { GuestRecord } from './guest-record.ts';
 import type { InstanceLife, LxdEnvironment } from './instance-life.ts';
 import type { Instance } from './instance-view.ts';
 import { type LxdClient, statusOfError } from './lxd-client.ts';
+import type { StoragePool } from './storage-pool.ts';
 
 /** How long counting the bytes of a root may take. */
 const sizeMaxMs = 60_000;
@@ -20,13 +21,13 @@ export async function takeSnapshot(
   await client.change('DELETE', `${path}/${snapshot}`).catch(unlessAbsent);
   await client.change('POST', path, { name: snapshot, stateful: false });
   const { size = 0 } = await client.get<{ size?: number }>(`${path}/${snapshot}`);
-  const sizeBytes = size > 0 ? size : await sizeOnDisk(client, pool, record.name, snapshot);
+  const sizeBytes = size > 0 ? size : await sizeOnDisk(pool, record.name, snapshot);
   return { name, sizeBytes, memory: false };
 }
 
-/** A pool of the driver `dir` does not know the size: its snapshots are directories beside the socket. 0: not known. */
-async function sizeOnDisk(client: LxdClient, pool: string, name: string, snapshot: string): Promise<number> {
-  const directory = join(client.directory, 'storage-pools', pool, 'containers-snapshots', name, snapshot);
+/** Some pools do not know the size; their snapshots are directories of the daemon. 0: not known. */
+async function sizeOnDisk(pool: StoragePool, name: string, snapshot: string): Promise<number> {
+  const directory = join(pool.directory, 'containers-snapshots', name, snapshot);
   const said = await runCommand(findTool('du') ?? 'du', ['-sb', directory], { timeoutMs: sizeMaxMs }).catch(() => '0');
   return Number.parseInt(said, 10);
 }

@@ -1,3 +1,4 @@
+import { loopVolumeMinBytes } from '@cloudos/host-tools';
 import { z } from 'zod';
 
 export const lxdConfig = z.strictObject({
@@ -8,8 +9,17 @@ export const lxdConfig = z.strictObject({
   daemon: z.enum(['shared', 'own']).default('shared'),
   /** Socket of a shared daemon: LXD's, or Incus' (`/var/lib/incus/unix.socket`). */
   socket: z.string().startsWith('/', 'the absolute path of a unix socket').default('/var/lib/lxd/unix.socket'),
-  /** Storage pool for the roots of guests. An own daemon has one of the driver `dir`. */
+  /**
+   * Storage pool for the roots of guests. An own daemon makes it: of the driver `btrfs`, in a file of `diskMaxBytes`, where
+   * the machine has btrfs and loop devices; of the driver `dir`, without limits of disk, where it does not.
+   */
   pool: z.string().min(1).default('default'),
+  /** The most that the pool of an own daemon holds. The file takes no more of the disk than is written to it. */
+  diskMaxBytes: z
+    .int()
+    .min(loopVolumeMinBytes)
+    .max(2 ** 50)
+    .default(64 * 2 ** 30),
   /** Profiles that each guest has beside what is asked of it. Names as the daemon knows them. */
   profiles: z.array(z.string().min(1)).default([]),
   /** Of the current log file of each stream; one older file of that size is kept beside it. */

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DetachedDaemon, digest, findTool, runCommand, unmountBelow } from '@cloudos/host-tools';
-import { CloudosError, hasCode } from '@cloudos/sdk';
+import { DetachedDaemon, digest, findTool, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
+import { CloudosError } from '@cloudos/sdk';
 import { LxdClient } from './lxd-client.ts';
+import { noQuotas, StoragePool } from './storage-pool.ts';
 
 const stopMaxMs = 10_000;
 
@@ -14,10 +16,15 @@ export class OwnDaemon {
   /** Sockets have a path of at most 107 bytes (unix(7)), so it does not lie in the data directory. */
   readonly #directory: string;
   readonly #dataDir: string;
+  readonly #pool: string;
+  readonly #diskMaxBytes: number;
   #ensuring: Promise<void> | undefined;
 
-  constructor(dataDir: string) {
+  /** @param diskMaxBytes the most that the storage pool holds, where that can be bounded */
+  constructor(dataDir: string, pool: string, diskMaxBytes: number) {
     this.#dataDir = dataDir;
+    this.#pool = pool;
+    this.#diskMaxBytes = diskMaxBytes;
     this.#directory = `/var/lib/cloudos-lxd-${digest(dataDir, 12)}`;
   }
 
@@ -27,6 +34,14 @@ export class OwnDaemon {
 
   get isRunning(): boolean {
     return this.#daemon('lxd').running() !== undefined;
+  }
+
+  /** Why guests have no limits of disk with the pool that there is, or would be, while the daemon does not run. */
+  diskObstacle(): string | undefined {
+    // The pool is mounted below the daemon's directory; one of its own file is of btrfs.
+    if (existsSync(join(this.#directory, 'disks', `${this.#pool}.img`))) return undefined;
+    const begun = existsSync(join(this.#directory, 'storage-pools', this.#pool));
+    return begun || LoopVolume.obstacle() ? noQuotas(this.#pool, 'dir') : undefined;
   }
 
   /** Of the program that would be started. @throws CloudosError RUNTIME_UNAVAILABLE */
@@ -43,23 +58,20 @@ export class OwnDaemon {
     throw new CloudosError('RUNTIME_UNAVAILABLE', 'an lxd needs root', { remedy: 'run as root' });
   }
 
-  /** Starts the daemon unless it runs, with a storage pool of the driver `dir`. @throws CloudosError RUNTIME_UNAVAILABLE */
-  async ensure(pool: string, timeoutMs: number): Promise<void> {
+  /** Starts the daemon unless it runs, with its storage pool. @throws CloudosError RUNTIME_UNAVAILABLE */
+  async ensure(timeoutMs: number): Promise<void> {
     const program = this.#program();
-    this.#ensuring ??= this.#ensure(program, pool, timeoutMs).finally(() => {
+    this.#ensuring ??= this.#ensure(program, timeoutMs).finally(() => {
       this.#ensuring = undefined;
     });
     return this.#ensuring;
   }
 
-  async #ensure(program: string, pool: string, timeoutMs: number): Promise<void> {
+  async #ensure(program: string, timeoutMs: number): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o711 });
     const client = new LxdClient(this.socket, timeoutMs);
     await this.#daemon(program).ensure(() => client.get('/1.0'), timeoutMs);
-    if (await client.find(`/1.0/storage-pools/${encodeURIComponent(pool)}`)) return;
-    await client.change('POST', '/1.0/storage-pools', { name: pool, driver: 'dir', config: {} }).catch((error) => {
-      if (!hasCode(error, 'HOST_COMMAND_FAILED') || !/already exists/i.test(String(error))) throw error;
-    });
+    await new StoragePool(client, this.#pool).ensure(this.#diskMaxBytes);
   }
 
   #daemon(program: string): DetachedDaemon {
@@ -74,6 +86,8 @@ export class OwnDaemon {
 
   /** Ends the daemon and removes all that it kept. Containers must be gone already. */
   async remove(): Promise<void> {
+    if (this.isRunning)
+      await new StoragePool(new LxdClient(this.socket, stopMaxMs), this.#pool).remove().catch(() => {});
     await this.#daemon('lxd').stop(stopMaxMs);
     await unmountBelow(this.#directory);
     await rm(this.#directory, { recursive: true, force: true });

@@ -14,6 +14,7 @@ import { LxdEvents } from './lxd-events.ts';
 import { holderOf, LxdImages } from './lxd-images.ts';
 import { type LxdConfig, lxdConfig } from './options.ts';
 import { OwnDaemon } from './own-daemon.ts';
+import { poolRemedy, StoragePool } from './storage-pool.ts';
 
 /** System containers: whole machines with an init of their own, or a program with a userland around it. */
 export const guestLxd = definePlugin({
@@ -41,7 +42,7 @@ export const guestLxd = definePlugin({
     memoryLimit: true,
     cpuLimit: true,
     pidsLimit: true,
-    diskLimit: false,
+    diskLimit: true,
     readOnlyRoot: false,
     mounts: false,
     secrets: true,
@@ -63,8 +64,9 @@ interface Server {
 
 async function createLxd(context: PluginContext, config: LxdConfig): Promise<LxdDriver> {
   const { scope, clock, logger, dataDir, stateDir } = context;
-  const own = config.daemon === 'own' ? new OwnDaemon(dataDir) : undefined;
+  const own = config.daemon === 'own' ? new OwnDaemon(dataDir, config.pool, config.diskMaxBytes) : undefined;
   const client = new LxdClient(own?.socket ?? config.socket, config.daemonTimeoutMs);
+  const pool = new StoragePool(client, config.pool);
   const owner = digest(dataDir, 16);
   const node = context.node?.id ?? 'local';
   const store = ImageStore.of(stateDir);
@@ -72,14 +74,14 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const records = new GuestRecords<GuestRecord>(join(dataDir, 'guests'));
   await sweep(records, store, node, network);
 
-  const wake = async () => own?.ensure(config.pool, config.daemonTimeoutMs);
+  const wake = async () => own?.ensure(config.daemonTimeoutMs);
   const ask = async (): Promise<Server> => {
     await wake();
     return client.get<Server>('/1.0');
   };
   // An own daemon that does not run is started with the first guest, not to find out what it could do.
   const isAsleep = () => own !== undefined && !own.isRunning;
-  const look = () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask));
+  const look = () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask, pool));
   const fingerprints = new BehaviorSubject(await look());
   scope.defer('fingerprint', () => fingerprints.complete());
 
@@ -101,7 +103,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
     }
     const files = new GuestFiles(dataDir, await prepareTools(dataDir), config.logMaxBytes);
     const images = new LxdImages(client, store, node);
-    const { pool, profiles } = config;
+    const { profiles } = config;
     return { client, images, files, network, owner, stateDir, pool, profiles };
   };
   const driver = new LxdDriver({
@@ -122,7 +124,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const connected = link.connected.subscribe((isConnected) => {
     if (isConnected) attempt('looking at all instances', () => driver.lookAtAll());
     attempt('fingerprint', async () => {
-      const print = await (isConnected ? look() : fingerprintOf(() => client.get<Server>('/1.0')));
+      const print = await (isConnected ? look() : fingerprintOf(() => client.get<Server>('/1.0'), pool));
       if (!scope.closed) fingerprints.next(print);
     });
   });
@@ -149,17 +151,22 @@ async function sweep(
 
 async function sleepingFingerprint(own: OwnDaemon): Promise<GuestFingerprint> {
   try {
-    return { available: true, runtime: 'lxd', version: await own.version(), features: {}, warnings: [] };
+    const version = await own.version();
+    const lacking = own.diskObstacle();
+    const warnings = lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }];
+    return { available: true, runtime: 'lxd', version, features: { diskLimit: !lacking }, warnings };
   } catch (error) {
     return unavailable(error);
   }
 }
 
-async function fingerprintOf(ask: () => Promise<Server>): Promise<GuestFingerprint> {
+async function fingerprintOf(ask: () => Promise<Server>, pool: StoragePool): Promise<GuestFingerprint> {
   try {
     const { environment } = await ask();
-    const features = { server: environment.server, storage: environment.storage };
-    return { available: true, runtime: 'lxd', version: environment.server_version, features, warnings: [] };
+    const lacking = await pool.obstacle();
+    const warnings = lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }];
+    const features = { server: environment.server, storage: environment.storage, diskLimit: lacking === undefined };
+    return { available: true, runtime: 'lxd', version: environment.server_version, features, warnings };
   } catch (error) {
     return unavailable(error);
   }
