@@ -1,4 +1,7 @@
-/* First process of a guest's virtual machine: brings up the container, runs commands in it, tells the host. */
+/*
+ * Runs the guest's program and commands in a virtual machine, and tells the host. Two programs share this: the first
+ * process of a tiny machine, which brings its container up (machine.c), and a service of a complete Linux (service.c).
+ */
 #pragma once
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -29,11 +32,23 @@ void tell(char type, uint32_t channel, const void *data, size_t length);
 void port_read(void (*message)(char type, uint32_t channel, struct fields payload));
 void port_reset(void);
 
-/* machine.c */
-void machine_begin(void);
+/* identity.c: what a machine is called, and where it is on the network. */
 void machine_configure(struct fields fields);
+/* The interfaces are up, without addresses but that of the loopback. */
+void network_begin(void);
+long number_in(const char *path, const char *name);
+void put_text(const char *path, const char *text);
+
+/* machine.c or service.c */
+/* Where programs live: a directory, or empty for the root of the machine itself. */
+extern const char *const guest_root;
+/* The control group of the guest's processes. */
+extern const char *guest_group;
+void machine_begin(void);
 /* 0, or what failed. */
 const char *machine_root(struct fields fields);
+/* In a child that is about to become a program. 0, or -1 with errno. */
+int machine_enter(void);
 _Noreturn void machine_end(int code, int signal);
 int oom_kills(void);
 int processes(void);

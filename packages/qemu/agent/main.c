@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How often a host that is away is looked for. */
-enum { away_ms = 50 };
+/* How often a host that is away is looked for, should its coming not be announced. */
+enum { away_ms = 2000 };
 static int was_connected;
 
 static void refuse(uint32_t channel, const char *code, const char *what) {
@@ -43,13 +43,17 @@ static void resize_terminal(struct session *session, struct fields fields) {
   if (session->tty) ioctl(session->in, TIOCSWINSZ, &size);
 }
 
+static void tell_usage(uint32_t channel) {
+  uint32_t count = processes();
+  tell(usage, channel, &count, sizeof count);
+}
+
 static void message(char type, uint32_t channel, struct fields payload) {
   struct session *session = session_find(channel);
-  uint32_t count = processes();
   if (type == boot) begin(payload);
   else if (type == configure) machine_configure(payload), tell(started, 0, 0, 0);
   else if (type == run) command(channel, payload);
-  else if (type == ask_usage) tell(usage, channel, &count, sizeof count);
+  else if (type == ask_usage) tell_usage(channel);
   else if (!session) return;
   else if (type == input) session_input(session, payload.text, payload.length);
   else if (type == input_end) session->closing = 1, session_flush(session);
@@ -101,11 +105,12 @@ static void left(void) {
 int main(void) {
   machine_begin();
   signal(SIGPIPE, SIG_IGN);
-  sigset_t children;
-  sigemptyset(&children);
-  sigaddset(&children, SIGCHLD);
-  int ended_children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
-  sigprocmask(SIG_BLOCK, &children, 0);
+  sigset_t noticed;
+  sigemptyset(&noticed);
+  sigaddset(&noticed, SIGCHLD);
+  sigaddset(&noticed, SIGIO);
+  int signals = signalfd(-1, &noticed, SFD_CLOEXEC | SFD_NONBLOCK);
+  sigprocmask(SIG_BLOCK, &noticed, 0);
   port_open();
   tell(ready, 0, 0, 0);
   for (;;) {
@@ -114,7 +119,7 @@ int main(void) {
     if (was_connected && !connected) left();
     was_connected = connected;
     ready_files[0] = (struct pollfd){.fd = connected ? port : -1, .events = POLLIN};
-    ready_files[1] = (struct pollfd){.fd = ended_children, .events = POLLIN};
+    ready_files[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     int count = 2;
     for (struct session *at = sessions; at < sessions + sessions_max; at++) {
       int writes = at->used && at->pending_length > 0;
@@ -123,8 +128,9 @@ int main(void) {
       ready_files[count++] = (struct pollfd){.fd = writes ? at->in : -1, .events = POLLOUT};
     }
     poll(ready_files, count, connected ? -1 : away_ms);
-    struct signalfd_siginfo child;
-    if (read(ended_children, &child, sizeof child) > 0 || ready_files[1].revents) reap();
+    struct signalfd_siginfo signal;
+    while (read(signals, &signal, sizeof signal) > 0)
+      if (signal.ssi_signo == SIGCHLD) reap();
     if (ready_files[0].revents & POLLIN) port_read(message);
     for (int i = 0; i < sessions_max; i++) {
       struct session *at = &sessions[i];

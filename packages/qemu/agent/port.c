@@ -9,7 +9,17 @@ int port = -1;
 static char buffer[head_bytes + payload_max];
 static size_t filled;
 
-void port_open(void) { port = open("/dev/vport0p1", O_RDWR | O_NONBLOCK | O_CLOEXEC); }
+/* In a complete system the driver of the port may still be on its way. */
+void port_open(void) {
+  for (int tries = 0; tries < 1200; tries++) {
+    port = open("/dev/vport0p1", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (port >= 0 || errno != ENOENT) break;
+    usleep(50000);
+  }
+  /* SIGIO says that a host comes or goes: poll(2) tells of one that is away at once, again and again. */
+  fcntl(port, F_SETOWN, getpid());
+  fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
+}
 
 int port_connected(void) {
   struct pollfd poll_port = {.fd = port, .events = POLLIN};

@@ -22,22 +22,30 @@ static int terminal(struct fields fields, int *master) {
   char path[64];
   const char *rows = field(fields, "rows"), *columns = field(fields, "columns");
   int number, unlocked = 0;
-  *master = open("/root/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  snprintf(path, sizeof path, "%s/dev/pts/ptmx", guest_root);
+  *master = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlocked) || ioctl(*master, TIOCGPTN, &number)) return -1;
   struct winsize size = {.ws_row = rows ? atoi(rows) : 24, .ws_col = columns ? atoi(columns) : 80};
   ioctl(*master, TIOCSWINSZ, &size);
-  snprintf(path, sizeof path, "/root/dev/pts/%d", number);
+  snprintf(path, sizeof path, "%s/dev/pts/%d", guest_root, number);
   return open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
-/* In the child: becomes the program. The errno of a failure goes back through the pipe. */
-static _Noreturn void become(struct fields fields, int in, int out, int err, int tty, int back) {
-  static char *words[words_max], *environment[words_max];
-  const char *cwd = field(fields, "cwd"), *user = field(fields, "user"), *path = 0;
-  int group = open("/sys/fs/cgroup/guest/cgroup.procs", O_WRONLY | O_CLOEXEC), failure;
+/* Why the last child did not become a program: it shares the memory of its parent until then. */
+static volatile int failure;
+
+/* In the child: becomes the program. */
+static _Noreturn void become(struct fields fields, int in, int out, int err, int tty) {
+  static char *words[words_max], *environment[words_max], standard[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  const char *cwd = field(fields, "cwd"), *user = field(fields, "user");
+  char procs[512];
+  snprintf(procs, sizeof procs, "%s/cgroup.procs", guest_group);
+  int group = open(procs, O_WRONLY | O_CLOEXEC);
   if (group < 0 || write(group, "0", 1) < 0) perror("cgroup");
   all_fields(fields, "arg", words, words_max);
-  all_fields(fields, "env", environment, words_max);
+  size_t count = all_fields(fields, "env", environment, words_max - 1), path = 0;
+  while (path < count && strncmp(environment[path], "PATH=", 5)) path++;
+  if (path == count) environment[count] = standard, environment[count + 1] = 0;
   setsid();
   if (tty) ioctl(in, TIOCSCTTY, 0);
   dup2(in, 0);
@@ -47,29 +55,37 @@ static _Noreturn void become(struct fields fields, int in, int out, int err, int
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, 0);
-  if (chroot("/root") || chdir(cwd && *cwd ? cwd : "/")) goto failed;
+  if (machine_enter() || chdir(cwd && *cwd ? cwd : "/")) goto failed;
   if (user && atoi(user)) {
     if (setgroups(0, 0) || setresgid(atoi(user), atoi(user), atoi(user)) || setresuid(atoi(user), atoi(user), atoi(user))) goto failed;
   }
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  for (char **at = environment; *at; at++)
-    if (!strncmp(*at, "PATH=", 5)) path = *at + 5;
-  setenv("PATH", path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
-  if (words[0]) execvpe(words[0], words, environment);
+  environ = environment; /* where the search path is looked up */
+  if (words[0]) execvp(words[0], words);
   else errno = ENOENT;
 failed:
   failure = errno;
-  if (write(back, &failure, sizeof failure) < 0) perror("agent");
   _exit(127);
+}
+
+/* Returns when the child has become the program, or has failed: nothing of this process is copied for it. */
+static __attribute__((noinline)) pid_t child(struct fields fields, int in, int out, int err, int tty) {
+  static char **own;
+  own = environ;
+  failure = 0;
+  pid_t pid = vfork();
+  if (pid == 0) become(fields, in, out, err, tty);
+  environ = own;
+  if (pid < 0) failure = errno;
+  return pid;
 }
 
 int session_start(uint32_t channel, struct fields fields) {
   struct session *session = sessions;
   while (session < sessions + sessions_max && session->used) session++;
   if (session == sessions + sessions_max) return EAGAIN;
-  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, back[2], failure = 0;
+  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
   int tty = field(fields, "tty") != 0;
-  if (pipe2(back, O_CLOEXEC)) return errno;
   if (tty) {
     in[0] = terminal(fields, &in[1]);
     if (in[0] < 0) return EIO;
@@ -81,12 +97,7 @@ int session_start(uint32_t channel, struct fields fields) {
     in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     in[1] = -1;
   }
-  pid_t pid = fork();
-  if (pid == 0) become(fields, in[0], out[1], err[1], tty, back[1]);
-  close(back[1]);
-  if (pid < 0) failure = errno;
-  else if (read(back[0], &failure, sizeof failure) <= 0) failure = 0;
-  close(back[0]);
+  pid_t pid = child(fields, in[0], out[1], err[1], tty);
   close(in[0]);
   if (!tty) close(out[1]), close(err[1]);
   *session = (struct session){.used = 1, .channel = channel, .pid = pid, .tty = tty, .in = in[1], .err = err[0]};

@@ -17,18 +17,23 @@ export function buildObstacle(): { reason: string; remedy: string } | undefined 
   };
 }
 
+/** `agent`: the first process of a tiny machine. `service`: one of a complete Linux, static, for any that has virtio. */
+export type AgentProgram = 'agent' | 'service';
+
 /** The agent, compiled once for each version of its source. */
-export async function buildAgent(directory: string): Promise<string> {
+export async function buildAgent(directory: string, program: AgentProgram = 'agent'): Promise<string> {
   const names = readdirSync(sources)
     .filter((name) => /\.[ch]$/.test(name))
     .sort();
   const key = digest(names.map((name) => readFileSync(join(sources, name), 'utf8')).join('\0'), 12);
-  const path = join(directory, `agent-${key}`);
+  const path = join(directory, `${program}-${key}`);
   if (existsSync(path)) return path;
   const work = `${path}.new-${process.pid}`;
   await mkdir(work, { recursive: true });
-  await runCommand(findTool('make') ?? 'make', ['-s', '-C', sources, `OUT=${work}`], { timeoutMs: buildMaxMs });
-  await rename(join(work, 'agent'), path);
+  await runCommand(findTool('make') ?? 'make', ['-s', '-C', sources, `OUT=${work}`, `${work}/${program}`], {
+    timeoutMs: buildMaxMs,
+  });
+  await rename(join(work, program), path);
   await runCommand('/bin/rm', ['-rf', work]);
   return path;
 }

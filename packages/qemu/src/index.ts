@@ -1,5 +1,5 @@
 export { type Accelerator, type AcceleratorChoice, chooseAccelerator, findQemu, judge } from './accelerator.ts';
-export { buildAgent, buildObstacle } from './agent-build.ts';
+export { type AgentProgram, buildAgent, buildObstacle } from './agent-build.ts';
 export { AgentConnection, refusal } from './agent-connection.ts';
 export { type ExecDefaults, execByAgent } from './agent-exec.ts';
 export { type AgentMessage, decode, type Fields, types } from './agent-message.ts';

@@ -19,7 +19,7 @@ export function hardware(accelerator: 'kvm' | 'tcg', memoryMiB: number, ram: str
     ...port(3, 'err', 'stderr'),
     ...port(4, 'end', 'end'),
     ...['-device', 'virtio-blk-device,drive=disk'],
-    ...['-device', 'virtio-net-device,netdev=n0,mac=52:54:00:00:00:01'],
+    ...['-device', 'virtio-net-device,netdev=n0,mac=52:54:00:00:00:01,guest_announce=off'],
   ];
 }
 
