@@ -42,7 +42,7 @@ export function guestConformance<Config>(
       },
       programs: { ...defaultPrograms, ...options.programs },
       commands: { ...defaultCommands, ...options.commands },
-      supports: plugin.supports ?? {},
+      supports: { ...plugin.supports, ...Object.fromEntries((options.lacks ?? []).map((name) => [name, false])) },
       options,
     };
     beforeAll(async () => {

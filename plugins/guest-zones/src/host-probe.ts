@@ -123,7 +123,9 @@ function describe(abilities: HostAbilities): GuestFingerprint & { available: tru
     runtime,
     version: release(),
     features: {
+      driver: 'linux',
       rootless,
+      snapshot: false,
       cgroup: groups.version,
       memoryLimit: holds('memory'),
       cpuLimit: holds('cpu'),

@@ -5,6 +5,10 @@ import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext }
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
 import { type HostAbilities, probeHost } from './host-probe.ts';
+import { smartosConfig } from './smartos/smartos-config.ts';
+import { chooseDriver, thisMachine } from './smartos/smartos-probe.ts';
+import { createSmartosZones } from './smartos/smartos-zones.ts';
+import type { VmadmDriver } from './smartos/vmadm.driver.ts';
 import { prepareToolbox } from './toolbox.ts';
 import { prepareUserland } from './userland.ts';
 import type { ZoneEnvironment } from './zone-launcher.ts';
@@ -22,6 +26,10 @@ const subnet = z.string().refine((text) => {
 }, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
 
 export const zonesConfig = z.strictObject({
+  /** `smartos` makes zones with vmadm, `linux` with what any Linux has; `auto`: what this machine is. */
+  driver: z.enum(['auto', 'linux', 'smartos']).default('auto'),
+  /** What only the driver `smartos` asks. The settings of the network of Linux mean nothing to it. */
+  smartos: smartosConfig.prefault({}),
   network: z
     .strictObject({
       /** `bridge` gives each zone an address (root); `ports` forwards its TCP ports on 127.0.0.1; `auto`: what is possible. */
@@ -56,12 +64,15 @@ export const zonesConfig = z.strictObject({
 });
 export type ZonesConfig = z.infer<typeof zonesConfig>;
 
-/** Zones: containers made of namespaces, control groups and an overlay, with what any Linux host has. */
+/**
+ * Zones: on Linux containers made of namespaces, control groups and an overlay, with what any host has; on SmartOS its
+ * own, by vmadm. `supports` is what either can; what the driver at hand cannot is `false` in the fingerprint.
+ */
 export const guestZones = definePlugin({
   name: 'guest-zones',
   slot: 'guest',
   apiVersion: 1,
-  description: 'Containers without a daemon: namespaces, control groups and an overlay over the userland of the host',
+  description: 'Containers without a daemon: namespaces, control groups and an overlay, or the zones of SmartOS',
   supports: {
     adopt: true,
     exec: true,
@@ -69,7 +80,8 @@ export const guestZones = definePlugin({
     logs: true,
     stats: true,
     pause: true,
-    snapshot: false,
+    // With vmadm of SmartOS; on Linux what a zone has written is gone with its run.
+    snapshot: true,
     network: true,
     signals: true,
     commandCheck: true,
@@ -87,10 +99,14 @@ export const guestZones = definePlugin({
     guestNetwork: true,
   },
   config: zonesConfig,
-  create: createZones,
+  create: (context, config): Promise<ZonesDriver | VmadmDriver> => {
+    const machine = thisMachine();
+    const isSmartos = chooseDriver(config.driver, machine) === 'smartos';
+    return isSmartos ? createSmartosZones(context, config, machine) : createLinuxZones(context, config);
+  },
 });
 
-async function createZones(context: PluginContext, config: ZonesConfig): Promise<ZonesDriver> {
+async function createLinuxZones(context: PluginContext, config: ZonesConfig): Promise<ZonesDriver> {
   const { scope, clock, logger, dataDir } = context;
   const probe = await probeHost(dataDir, config.network);
   const fingerprints = new BehaviorSubject<GuestFingerprint>(probe.fingerprint);

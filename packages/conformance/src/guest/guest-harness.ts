@@ -8,6 +8,7 @@ import {
   type GuestFingerprint,
   type GuestSpec,
   type GuestStatus,
+  type GuestSupport,
   type GuestTemplate,
   guestTemplate,
   type LogRequest,
@@ -27,6 +28,11 @@ export interface GuestConformanceOptions {
   readonly prepare?: (stateDir: string) => Promise<unknown>;
   /** Why the suite cannot run here, with the command that would change it. Undefined: it can. */
   readonly prerequisite?: () => string | undefined;
+  /**
+   * What the plugin supports only with another driver than the one that `config` chooses. It is tested to be absent or
+   * refused, and to be `false` in the features of the fingerprint.
+   */
+  readonly lacks?: readonly GuestSupport[];
   /** A directory that `config` allows guests to mount, made by the caller. For `supports.mounts`. */
   readonly hostPath?: string;
   /** A disk limit that the runtime can keep, for the test that exceeds it. Default 48 MiB. */

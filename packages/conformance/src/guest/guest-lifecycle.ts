@@ -19,6 +19,13 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
     test('supports what has a name in the contract', () => {
       expect(Object.keys(supports).filter((name) => !(name in guestSupports))).toEqual([]);
     });
+    testWhen(options.lacks !== undefined)(
+      'says of what another driver of the plugin supports that it is not here',
+      async () => {
+        const print = await harness().fingerprint();
+        for (const name of options.lacks ?? []) if (print.available) expect(print.features[name], name).toBe(false);
+      },
+    );
     test('claims no limit that the plugin does not support', async () => {
       const print = await harness().fingerprint();
       for (const limit of ['memoryLimit', 'cpuLimit', 'pidsLimit', 'diskLimit'] as const) {

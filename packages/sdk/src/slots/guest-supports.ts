@@ -1,7 +1,8 @@
 /**
  * What a `guest` plugin may say in `supports`, and what each promises. The conformance suite tests what is `true`, and
  * that what is not is absent or refused with GUEST_UNSUPPORTED. What a plugin supports in general and the node at hand
- * cannot give is `false` under the same name in `features` of the fingerprint.
+ * cannot give is `false` under the same name in `features` of the fingerprint; so is what a plugin with several drivers
+ * supports only with another one.
  */
 export const guestSupports = {
   adopt: 'guests outlive the driver and are taken over by their handle',
