@@ -7,6 +7,7 @@ import { migrationEvents } from './migration.events.ts';
 import { networkEvents } from './network.events.ts';
 import { nodeEvents } from './node.events.ts';
 import { orchestratorEvents } from './orchestrator.events.ts';
+import { type QuickCheck, quickCheckOf, undecided } from './quick-check.ts';
 import { resourcesEvents } from './resources.events.ts';
 
 /** The shared vocabulary: by type, what it says and the schema of its data. The layers agree on this and no more. */
@@ -67,10 +68,19 @@ export function checkEvent(type: string, data: unknown): unknown {
     if (isPrivateType(type)) return data;
     throw new CloudosError('EVENT_TYPE_UNKNOWN', `event type ${JSON.stringify(type)} is not part of the vocabulary`);
   }
+  let quick = quickChecks.get(type);
+  if (!quick) {
+    quick = quickCheckOf(known.schema);
+    quickChecks.set(type, quick);
+  }
+  const checked = quick(data);
+  if (checked !== undecided) return checked;
   const parsed = known.schema.safeParse(data);
   if (parsed.success) return parsed.data;
   throw new CloudosError('EVENT_INVALID', `${type}: ${describeIssues(parsed.error, data)}`);
 }
+
+const quickChecks = new Map<string, QuickCheck>();
 
 /** What a schema found wrong, in one line: path, what was given, what was expected. */
 export function describeIssues(error: z.ZodError, given: unknown): string {
