@@ -33,6 +33,8 @@ export interface AppendMeta {
 export const writerQueueMax = 8_192;
 /** Events in one append of a writer. */
 export const writerBatchMax = 1_024;
+/** What `write` resolves with while there is room. */
+const roomLeft = Promise.resolve();
 /** Between two tries when the log is full or overloaded. */
 const retryDelayMs = 250;
 
@@ -117,11 +119,11 @@ export class StreamWriter {
    * Queues events to be appended in order, several at once. Resolves when there is room for more, not when they are
    * durable. @throws what an earlier append of the queue failed with
    */
-  async write(events: readonly NewEvent[]): Promise<void> {
-    if (this.#failure) throw this.#failure;
-    this.#queue.push(...events);
+  write(events: readonly NewEvent[]): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    for (const each of events) this.#queue.push(each);
     this.#flushing ??= this.#flush();
-    if (this.#queue.length > writerQueueMax) await this.#flushing;
+    return this.#queue.length > writerQueueMax ? this.#flushing : roomLeft;
   }
 
   /** Queues one event like {@link write}. Resolves with its position when it is durable. */

@@ -6,7 +6,7 @@ import { type Clock, CloudosError } from '@cloudos/sdk';
  */
 export function withinDeadline<T>(
   clock: Clock,
-  label: string,
+  label: string | (() => string),
   deadlineMs: number,
   call: () => T | Promise<T>,
 ): Promise<T> {
@@ -14,7 +14,7 @@ export function withinDeadline<T>(
     const called = call(); // what it throws rejects
     if (!isThenable(called)) return resolve(called);
     const cancel = clock.after(deadlineMs, () =>
-      reject(new CloudosError('PLUGIN_TIMEOUT', `${label} did not answer in ${deadlineMs} ms`, { details: { label } })),
+      reject(tooLate(typeof label === 'string' ? label : label(), deadlineMs)),
     );
     called.then(
       (result) => {
@@ -27,6 +27,10 @@ export function withinDeadline<T>(
       },
     );
   });
+}
+
+function tooLate(label: string, deadlineMs: number): CloudosError {
+  return new CloudosError('PLUGIN_TIMEOUT', `${label} did not answer in ${deadlineMs} ms`, { details: { label } });
 }
 
 function isThenable<T>(value: T | Promise<T>): value is Promise<T> {

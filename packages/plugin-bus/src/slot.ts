@@ -100,29 +100,38 @@ export class Slot<S extends SlotName> {
    * The provider's answer. A call that exceeds its deadline, or throws anything but an operational error, takes the
    * slot down. @throws CloudosError SLOT_EMPTY while nothing is active; otherwise what the provider threw
    */
-  async call<T>(
+  call<T>(
     label: string,
     use: (provider: SlotProviders[S]) => T | Promise<T>,
     deadlineMs: number = this.#limits.callDeadlineMs,
   ): Promise<T> {
-    if (this.#gate) await this.settled();
+    if (this.#gate) return this.settled().then(() => this.call(label, use, deadlineMs));
     const active = this.#active;
-    if (!active) throw this.#emptyError();
+    if (!active) return Promise.reject(this.#emptyError());
     this.#calls++;
-    try {
-      return await withinDeadline(
-        this.#options.clock,
-        `${active.spec.plugin.definition.name}: ${label}`,
-        deadlineMs,
-        () => use(active.provider),
-      );
-    } catch (error) {
-      const code = errorCode(error);
-      if (code === undefined || code === 'PLUGIN_TIMEOUT') void this.fail(error, active);
-      throw this.#stamp(asCloudosError(error, 'PLUGIN_FAILED', label), active);
-    } finally {
-      if (--this.#calls === 0) this.#idle();
-    }
+    const { clock } = this.#options;
+    // By hand: every step of every guest comes through here.
+    return withinDeadline(
+      clock,
+      () => `${active.spec.plugin.definition.name}: ${label}`,
+      deadlineMs,
+      () => use(active.provider),
+    ).then(
+      (result) => {
+        this.#returned();
+        return result;
+      },
+      (error: unknown) => {
+        const code = errorCode(error);
+        if (code === undefined || code === 'PLUGIN_TIMEOUT') void this.fail(error, active);
+        this.#returned();
+        throw this.#stamp(asCloudosError(error, 'PLUGIN_FAILED', label), active);
+      },
+    );
+  }
+
+  #returned(): void {
+    if (--this.#calls === 0) this.#idle();
   }
 
   /** Resolves when no call is under way any more. Calls end within their deadlines. */

@@ -151,38 +151,47 @@ export class GuestWorker {
     if (!this.#at.stopping.aborted) await this.#run(record);
   }
 
+  /** Creates the guest, unless it is there, and starts it. One function for all of it: it is what every instance costs. */
   async #run(record: InstanceRecord): Promise<void> {
+    const { operations } = this.#at;
     const attempt = record.attemptWanted;
     let stage: Stage = 'create';
     try {
-      const runtime = this.#phase === 'none' || this.#phase === 'failed' ? this.#at.choose(record) : this.#runtime;
+      const runtime = this.#isMissing ? this.#at.choose(record) : this.#runtime;
       if (!runtime) throw new Error('a guest without a runtime');
       this.#runtime = runtime;
-      await this.#at.operations.run(async () => {
-        if (this.#phase === 'none' || this.#phase === 'failed') await this.#create(runtime, record);
+      const turn = operations.enter();
+      if (turn) await turn;
+      try {
+        if (this.#isMissing) {
+          const spec = this.#specOf(record);
+          const created = await runtime.slot.call('create', (driver) => driver.create(spec));
+          this.#phase = 'created';
+          const about = { ...this.#about, runtime: created.runtime, handle: created.handle };
+          await this.#at.recordTold(runtime, [event('GuestCreated', about)]);
+        }
         stage = 'start';
-        await this.#start(runtime, record, attempt);
-      });
+        this.#earlyExit = undefined;
+        const started = await runtime.slot.call('start', (driver) => driver.start(this.instance, attempt));
+        this.#phase = 'running';
+        this.#attempt = attempt;
+        await this.#at.recordTold(runtime, [startedEvent(this.#at.node, started)]);
+        this.#begun(record, attempt, started.exit ?? this.#earlyExit);
+      } finally {
+        operations.leave();
+      }
     } catch (error) {
       await this.#failed(attempt, stage, error);
     }
   }
 
-  async #create(runtime: GuestRuntime, record: InstanceRecord): Promise<void> {
-    const spec = this.#specOf(record);
-    const { handle, runtime: name } = await runtime.slot.call('create', (driver) => driver.create(spec));
-    this.#phase = 'created';
-    await this.#at.recordTold(runtime, [event('GuestCreated', { ...this.#about, runtime: name, handle })]);
+  get #isMissing(): boolean {
+    return this.#phase === 'none' || this.#phase === 'failed';
   }
 
-  async #start(runtime: GuestRuntime, record: InstanceRecord, attempt: number): Promise<void> {
-    this.#earlyExit = undefined;
-    const status = await runtime.slot.call('start', (driver) => driver.start(this.instance, attempt));
-    this.#phase = 'running';
-    this.#attempt = attempt;
-    await this.#at.recordTold(runtime, [startedEvent(this.#at.node, status)]);
-    if (this.#phase !== 'running') return; // it has ended meanwhile
-    const exit = status.exit ?? this.#earlyExit;
+  /** The start is recorded. The run may have ended since, or before it was told of. */
+  #begun(record: InstanceRecord, attempt: number, exit: GuestExit | undefined): void {
+    if (this.#phase !== 'running') return;
     if (exit && exit.attempt === attempt) this.#ended(exit);
     else this.#probe(record);
   }

@@ -320,8 +320,8 @@ export class NodeAgent implements RuntimeOwner {
   }
 
   /** Records what a driver has told. What is malformed is not recorded: it costs the driver its slot. */
-  async #recordTold(slot: Slot<'guest'> | Slot<'host'>, events: readonly NewEvent[]): Promise<void> {
-    if (events.length === 0) return;
+  #recordTold(slot: Slot<'guest'> | Slot<'host'>, events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return Promise.resolve();
     try {
       for (const { type, data } of events) checkEvent(type, data);
     } catch (error) {
@@ -330,9 +330,9 @@ export class NodeAgent implements RuntimeOwner {
         cause: error,
       });
       void slot.fail(failure, slot.active as never);
-      throw failure;
+      return Promise.reject(failure);
     }
-    await this.#options.writer.write(events);
+    return this.#options.writer.write(events);
   }
 
   async #record(...events: NewEvent[]): Promise<void> {

@@ -7,15 +7,27 @@ export class Semaphore {
     this.#free = permits;
   }
 
+  /** Takes a permit: at once, or when the promise resolves. Whoever has it must {@link leave}. */
+  enter(): Promise<void> | undefined {
+    if (this.#free <= 0) return new Promise<void>((enter) => this.#waiting.push(enter));
+    this.#free--;
+    return undefined;
+  }
+
+  /** Gives a permit back: to the next who waits for one. */
+  leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free++;
+  }
+
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((enter) => this.#waiting.push(enter));
+    const turn = this.enter();
+    if (turn) await turn;
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
+      this.leave();
     }
   }
 }
