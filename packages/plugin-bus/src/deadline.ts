@@ -6,16 +6,14 @@ import { type Clock, CloudosError } from '@cloudos/sdk';
  */
 export function withinDeadline<T>(
   clock: Clock,
-  label: string | (() => string),
+  label: string,
   deadlineMs: number,
   call: () => T | Promise<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const called = call(); // what it throws rejects
     if (!isThenable(called)) return resolve(called);
-    const cancel = clock.after(deadlineMs, () =>
-      reject(tooLate(typeof label === 'string' ? label : label(), deadlineMs)),
-    );
+    const cancel = clock.after(deadlineMs, () => reject(timedOut(label, deadlineMs)));
     called.then(
       (result) => {
         cancel();
@@ -29,10 +27,11 @@ export function withinDeadline<T>(
   });
 }
 
-function tooLate(label: string, deadlineMs: number): CloudosError {
+/** PLUGIN_TIMEOUT: what it was that did not answer, and how long that was waited for. */
+export function timedOut(label: string, deadlineMs: number): CloudosError {
   return new CloudosError('PLUGIN_TIMEOUT', `${label} did not answer in ${deadlineMs} ms`, { details: { label } });
 }
 
-function isThenable<T>(value: T | Promise<T>): value is Promise<T> {
+export function isThenable<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

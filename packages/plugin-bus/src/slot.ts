@@ -9,7 +9,7 @@ import {
   type SlotName,
   type SlotProviders,
 } from '@cloudos/sdk';
-import { withinDeadline } from './deadline.ts';
+import { isThenable, timedOut, withinDeadline } from './deadline.ts';
 import { checkConfig, expectSlot } from './plugin-loader.ts';
 import {
   type Activation,
@@ -109,25 +109,44 @@ export class Slot<S extends SlotName> {
     const active = this.#active;
     if (!active) return Promise.reject(this.#emptyError());
     this.#calls++;
-    const { clock } = this.#options;
     // By hand: every step of every guest comes through here.
-    return withinDeadline(
-      clock,
-      () => `${active.spec.plugin.definition.name}: ${label}`,
-      deadlineMs,
-      () => use(active.provider),
-    ).then(
-      (result) => {
-        this.#returned();
-        return result;
-      },
-      (error: unknown) => {
-        const code = errorCode(error);
-        if (code === undefined || code === 'PLUGIN_TIMEOUT') void this.fail(error, active);
-        this.#returned();
-        throw this.#stamp(asCloudosError(error, 'PLUGIN_FAILED', label), active);
-      },
-    );
+    return new Promise<T>((resolve, reject) => {
+      let cancel: (() => void) | undefined;
+      let isOpen = true;
+      const failed = (error: unknown) => {
+        if (!isOpen) return;
+        isOpen = false;
+        cancel?.();
+        reject(this.#callFailed(error, active, label));
+      };
+      try {
+        const answer = use(active.provider);
+        if (!isThenable(answer)) {
+          isOpen = false;
+          this.#returned();
+          return resolve(answer);
+        }
+        cancel = this.#options.clock.after(deadlineMs, () =>
+          failed(timedOut(`${active.spec.plugin.definition.name}: ${label}`, deadlineMs)),
+        );
+        answer.then((result) => {
+          if (!isOpen) return;
+          isOpen = false;
+          cancel?.();
+          this.#returned();
+          resolve(result);
+        }, failed);
+      } catch (error) {
+        failed(error);
+      }
+    });
+  }
+
+  #callFailed(error: unknown, active: Activation<SlotProviders[S]>, label: string): CloudosError {
+    const code = errorCode(error);
+    if (code === undefined || code === 'PLUGIN_TIMEOUT') void this.fail(error, active);
+    this.#returned();
+    return this.#stamp(asCloudosError(error, 'PLUGIN_FAILED', label), active);
   }
 
   #returned(): void {
