@@ -17,6 +17,7 @@ import {
   runCommand,
   shellWord,
   startTimeOf,
+  timedLogger,
   toolEnvironment,
 } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
@@ -47,6 +48,11 @@ export class GuestFiles {
 
   get tools(): string {
     return this.#tools;
+  }
+
+  /** Whether it is kept when something was written. */
+  get hasTimes(): boolean {
+    return findTool('perl') !== undefined;
   }
 
   directory(instance: string): string {
@@ -165,16 +171,24 @@ exit $status
     }
   }
 
+  /** What the process runs that copies descriptors 3 and 5 into the logs: with times where there is perl. */
+  async #reader(directory: string): Promise<string> {
+    const perl = findTool('perl');
+    if (perl) {
+      await writeFile(join(directory, 'logger.pl'), timedLogger);
+      return `exec ${shellWord(perl)} logger.pl ${this.#logMaxBytes}`;
+    }
+    const sizes = await logSizes(directory);
+    return `${loggerFunction(this.#logMaxBytes)}
+logger stdout ${logBlocks(this.#logMaxBytes, sizes.stdout)} <&3 &
+logger stderr ${logBlocks(this.#logMaxBytes, sizes.stderr)} <&5 &
+wait`;
+  }
+
   /** A process of the node that copies both pipes into log files of bounded size. It outlives the driver. */
   async #startPump(instance: string): Promise<void> {
     const directory = this.directory(instance);
-    const sizes = await logSizes(directory);
-    const script = `${loggerFunction(this.#logMaxBytes)}
-exec 3<>own/out 4<>own/err
-logger stdout ${logBlocks(this.#logMaxBytes, sizes.stdout)} <&3 &
-logger stderr ${logBlocks(this.#logMaxBytes, sizes.stderr)} <&4 &
-wait
-`;
+    const script = `exec 3<>own/out 5<>own/err\n${await this.#reader(directory)}`;
     const child = spawn('/bin/sh', ['-c', script], {
       cwd: directory,
       env: { ...toolEnvironment },

@@ -159,8 +159,11 @@ export class LxdDriver implements GuestDriver {
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
     const environment = await this.#environment();
     const record = this.#record(instance);
-    if (request.since !== undefined) {
-      throw new CloudosError('GUEST_UNSUPPORTED', 'logs of LXD guests have no times: since is not supported');
+    if (request.since !== undefined && (!record.program || !environment.files.hasTimes)) {
+      const what = record.program ? 'logs without perl have' : 'the console of a machine has';
+      throw new CloudosError('GUEST_UNSUPPORTED', `${instance}: ${what} no times: since is not supported`, {
+        remedy: record.program ? 'apt-get install perl-base' : 'ask for the last lines instead',
+      });
     }
     const runs = async () => isRunning(await this.#life.state(environment, record));
     if (!record.program) return yield* readConsole(environment.client, record.name, request, runs);

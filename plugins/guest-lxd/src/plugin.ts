@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DaemonLink, digest, GuestRecords, guestName } from '@cloudos/host-tools';
+import { DaemonLink, digest, findTool, GuestRecords, guestName } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
@@ -27,7 +27,7 @@ export const guestLxd = definePlugin({
     exec: true,
     tty: true,
     logs: true,
-    logsSince: false,
+    logsSince: true,
     stats: true,
     pause: true,
     snapshot: true,
@@ -154,7 +154,7 @@ async function sleepingFingerprint(own: OwnDaemon): Promise<GuestFingerprint> {
     const version = await own.version();
     const lacking = own.diskObstacle();
     const warnings = lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }];
-    return { available: true, runtime: 'lxd', version, features: { diskLimit: !lacking }, warnings };
+    return { available: true, runtime: 'lxd', version, features: { diskLimit: !lacking, ...logFeatures() }, warnings };
   } catch (error) {
     return unavailable(error);
   }
@@ -165,11 +165,20 @@ async function fingerprintOf(ask: () => Promise<Server>, pool: StoragePool): Pro
     const { environment } = await ask();
     const lacking = await pool.obstacle();
     const warnings = lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }];
-    const features = { server: environment.server, storage: environment.storage, diskLimit: lacking === undefined };
+    const features = {
+      server: environment.server,
+      storage: environment.storage,
+      diskLimit: lacking === undefined,
+      ...logFeatures(),
+    };
     return { available: true, runtime: 'lxd', version: environment.server_version, features, warnings };
   } catch (error) {
     return unavailable(error);
   }
+}
+
+function logFeatures(): { logsSince: boolean } {
+  return { logsSince: findTool('perl') !== undefined };
 }
 
 function unavailable(error: unknown): GuestFingerprint {
