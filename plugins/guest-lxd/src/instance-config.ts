@@ -17,8 +17,6 @@ export function checkSpec({ instance, template }: GuestSpec): void {
   if (memoryBytes > 0 && memoryBytes < memoryLimitMinBytes) {
     refuse(`a memory limit of ${memoryBytes} bytes is too small; the least is ${memoryLimitMinBytes}`);
   }
-  // The guest's root is nobody on the node, and idmapped mounts are not there on every kernel.
-  if (template.mounts?.length) refuse('guests of LXD see no paths of the node; use another runtime for that');
   if (template.readOnlyRoot) refuse('a machine of LXD writes to its root; use another runtime for a read-only one');
   if (template.workingDir !== undefined && !template.workingDir.startsWith('/')) {
     refuse(`the working directory ${template.workingDir} is not an absolute path`);
@@ -42,6 +40,8 @@ export interface InstancePlan {
   /** Command line of the first process; absent: the image's own init. */
   readonly init: string | undefined;
   readonly directories: { readonly tools: string; readonly own: string };
+  /** Paths of the node, as devices. */
+  readonly mounts: InstanceParts['devices'];
   readonly network: { readonly bridge: NodeBridge; readonly address: string; readonly link: string } | undefined;
 }
 
@@ -57,7 +57,7 @@ export interface InstanceParts {
  * its users those of a range of the node. What they leave to LXC is said in lxc.container.conf(5).
  */
 export function instanceParts(plan: InstancePlan): InstanceParts {
-  const { record, directories, network } = plan;
+  const { record, directories, mounts, network } = plan;
   const { limits } = record.spec.template;
   return {
     profiles: plan.profiles,
@@ -80,6 +80,7 @@ export function instanceParts(plan: InstancePlan): InstanceParts {
       root: { type: 'disk', path: '/', pool: plan.pool },
       'cloudos-tools': { type: 'disk', source: directories.tools, path: guestPaths.tools, readonly: 'true' },
       'cloudos-own': { type: 'disk', source: directories.own, path: guestPaths.own },
+      ...mounts,
       ...(network && {
         eth0: {
           type: 'nic',

@@ -3,6 +3,7 @@ import { commandLine, type OciImage } from '@cloudos/images';
 import type { NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import type { GuestFiles } from './guest-files.ts';
+import type { GuestMounts, GuestUsers } from './guest-mounts.ts';
 import type { GuestRecord } from './guest-record.ts';
 import { type InstanceParts, instanceParts, keys } from './instance-config.ts';
 import { type Instance, type InstanceState, isRunning } from './instance-view.ts';
@@ -15,6 +16,7 @@ export interface LxdEnvironment {
   readonly client: LxdClient;
   readonly images: LxdImages;
   readonly files: GuestFiles;
+  readonly mounts: GuestMounts;
   /** Absent: guests have loopback alone. */
   readonly network: NodeNetwork | undefined;
   /** Value of the configuration key that tells our instances from others. */
@@ -27,6 +29,7 @@ export interface LxdEnvironment {
 /** How long a program may take to be started once its container runs. */
 const beginMaxMs = 30_000;
 const stepMs = 5;
+const allUsers = 2 ** 32 - 1;
 
 /** Makes, starts and removes the instances of guests. Whoever calls holds the lock of the guest. */
 export class InstanceLife {
@@ -64,8 +67,9 @@ export class InstanceLife {
     isNew: boolean,
     make: (parts: InstanceParts, record: GuestRecord, image: OciImage) => Promise<void>,
   ): Promise<GuestRecord> {
-    const { client, images, files, owner, pool } = environment;
+    const { client, images, files, mounts, owner, pool } = environment;
     await pool.check(spec);
+    const paths = await mounts.check(spec);
     const name = nameOf(owner, spec.instance);
     await this.#refuseTaken(environment, name);
     const image = await images.hold(spec);
@@ -73,6 +77,7 @@ export class InstanceLife {
       const address = await environment.network?.claim(addressOwner(spec.instance));
       const record = recordOf(spec, name, image, address);
       await files.make(spec.instance);
+      await mounts.prepare(spec, paths);
       await make(await partsOf(environment, record), record, image);
       const { diskBytes } = spec.template.limits;
       if (diskBytes > 0) await pool.limit(name, diskBytes, isNew, () => images.rootBytes(image));
@@ -98,15 +103,16 @@ export class InstanceLife {
 
   /** Runs it with that attempt. @throws CloudosError COMMAND_NOT_FOUND, GUEST_START_FAILED */
   async launch(environment: LxdEnvironment, record: GuestRecord, attempt: number): Promise<GuestRecord> {
-    const { client, files, stateDir } = environment;
+    const { client, files, mounts, stateDir } = environment;
     const { instance, template } = record.spec;
     const { exit: _exit, stopping: _stopping, ...kept } = record;
     const runs = { ...kept, attempt };
     if (record.program) {
       const secrets = template.env.filter((variable) => 'secret' in variable);
-      const owner = await this.#rootOf(environment, record);
+      const owner = (await this.#usersOf(environment, record)).base + (template.user ?? 0);
       await files.prepareRun(record, attempt, owner, await resolveEnvironment(stateDir, secrets));
     }
+    await mounts.mount(record.spec, () => this.#usersOf(environment, record));
     await environment.network?.ensure();
     // A cable that is left of a run whose end the daemon did not see is in the way of the next.
     await environment.network?.unplug(environment.network.linkName(addressOwner(instance)));
@@ -141,16 +147,17 @@ export class InstanceLife {
     }
   }
 
-  /** Who the guest's root, or the user that it asks for, is on the node. */
-  async #rootOf({ client }: LxdEnvironment, { name, spec }: GuestRecord): Promise<number> {
+  /** Who the users of the guest are on the node. */
+  async #usersOf({ client }: LxdEnvironment, { name }: GuestRecord): Promise<GuestUsers> {
     const { config } = await client.get<Instance>(`/1.0/instances/${name}`);
     const map = JSON.parse(config['volatile.idmap.next'] || '[]') as {
       Isuid: boolean;
       Hostid: number;
       Nsid: number;
+      Maprange: number;
     }[];
-    const base = map.find(({ Isuid: isUser, Nsid: inside }) => isUser && inside === 0)?.Hostid ?? 0;
-    return base + (spec.template.user ?? 0);
+    const users = map.find(({ Isuid: isUser, Nsid: inside }) => isUser && inside === 0);
+    return users ? { base: users.Hostid, count: users.Maprange } : { base: 0, count: allUsers };
   }
 
   state({ client }: LxdEnvironment, { name }: Pick<GuestRecord, 'name'>): Promise<InstanceState | undefined> {
@@ -168,7 +175,8 @@ export class InstanceLife {
     await this.#forget(environment, record.spec.instance, record.digest);
   }
 
-  async #forget({ files, network, images }: LxdEnvironment, instance: string, digest_: string): Promise<void> {
+  async #forget({ files, mounts, network, images }: LxdEnvironment, instance: string, digest_: string): Promise<void> {
+    await mounts.remove(instance);
     await files.remove(instance);
     const claims = await network?.claims();
     for (const [address, owner] of claims ?? []) {
@@ -222,7 +230,7 @@ function recordOf(spec: GuestSpec, name: string, image: OciImage, address: strin
 }
 
 async function partsOf(environment: LxdEnvironment, record: GuestRecord): Promise<InstanceParts> {
-  const { files, network, owner, pool, profiles } = environment;
+  const { files, mounts, network, owner, pool, profiles } = environment;
   const { instance } = record.spec;
   const bridge = await network?.ensure();
   return instanceParts({
@@ -231,6 +239,7 @@ async function partsOf(environment: LxdEnvironment, record: GuestRecord): Promis
     pool: pool.name,
     profiles,
     init: record.program ? await files.initCommand() : undefined,
+    mounts: mounts.devices(record.spec),
     directories: { tools: files.tools, own: files.own(instance) },
     network:
       network && bridge && record.address !== undefined

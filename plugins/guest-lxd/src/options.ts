@@ -22,6 +22,8 @@ export const lxdConfig = z.strictObject({
     .default(64 * 2 ** 30),
   /** Profiles that each guest has beside what is asked of it. Names as the daemon knows them. */
   profiles: z.array(z.string().min(1)).default([]),
+  /** Directories of the node whose paths a guest may mount. None by default. */
+  hostPaths: z.array(z.string().startsWith('/', 'an absolute path')).default([]),
   /** Of the current log file of each stream; one older file of that size is kept beside it. */
   logMaxBytes: z
     .int()

@@ -5,6 +5,7 @@ import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { GuestFiles } from './guest-files.ts';
+import { GuestMounts } from './guest-mounts.ts';
 import type { GuestRecord } from './guest-record.ts';
 import { prepareTools } from './guest-tools.ts';
 import type { LxdEnvironment } from './instance-life.ts';
@@ -44,7 +45,7 @@ export const guestLxd = definePlugin({
     pidsLimit: true,
     diskLimit: true,
     readOnlyRoot: false,
-    mounts: false,
+    mounts: true,
     secrets: true,
     unprivileged: false,
   },
@@ -66,6 +67,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const { scope, clock, logger, dataDir, stateDir } = context;
   const own = config.daemon === 'own' ? new OwnDaemon(dataDir, config.pool, config.diskMaxBytes) : undefined;
   const client = new LxdClient(own?.socket ?? config.socket, config.daemonTimeoutMs);
+  const mounts = new GuestMounts(dataDir, config.hostPaths);
   const pool = new StoragePool(client, config.pool);
   const owner = digest(dataDir, 16);
   const node = context.node?.id ?? 'local';
@@ -104,7 +106,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
     const files = new GuestFiles(dataDir, await prepareTools(dataDir), config.logMaxBytes);
     const images = new LxdImages(client, store, node);
     const { profiles } = config;
-    return { client, images, files, network, owner, stateDir, pool, profiles };
+    return { client, images, files, mounts, network, owner, stateDir, pool, profiles };
   };
   const driver = new LxdDriver({
     fingerprints,
