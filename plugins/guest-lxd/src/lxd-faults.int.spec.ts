@@ -1,0 +1,233 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
+import { findTool, isAlive, type ProcessIdentity, runCommand, signalProcess, unmountBelow } from '@cloudos/host-tools';
+import { ImageStore, importImage } from '@cloudos/images';
+import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
+import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { guestLxd } from './index.ts';
+import type { LxdDriver } from './lxd.driver.ts';
+import { LxdClient } from './lxd-client.ts';
+import { lxdConfig } from './options.ts';
+import { OwnDaemon } from './own-daemon.ts';
+
+const obstacle =
+  process.getuid?.() !== 0
+    ? 'needs root: run the tests as root'
+    : findTool('lxd')
+      ? obstacleToTestImages()
+      : 'needs lxd: apt-get install lxd';
+const diskMaxBytes = 2 ** 29;
+/** A hundred where there is time: `CLOUDOS_TEST_CYCLES=100`. */
+const cycles = Number(process.env.CLOUDOS_TEST_CYCLES ?? 8);
+
+describe.skipIf(obstacle !== undefined)(`faults under instances (${obstacle ?? 'real daemon'})`, () => {
+  let root: string;
+  let context: TestPluginContext;
+  let driver: LxdDriver;
+  let daemon: OwnDaemon;
+  let exits: GuestExit[];
+  const at = (...names: string[]) => join(root, ...names);
+  const store = () => ImageStore.of(at('state'));
+  const attach = async () => {
+    exits = [];
+    context = await pluginContext({ node: { id: 'n1' }, dataDir: at('data'), stateDir: at('state') });
+    const config = lxdConfig.parse({ daemon: 'own', retryMs: 100, diskMaxBytes });
+    driver = (await guestLxd.create(context, config)) as LxdDriver;
+    driver.exits.subscribe((exit) => exits.push(exit));
+  };
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'cloudos-lxd-'));
+    await shellImage(store());
+    await attach();
+    daemon = new OwnDaemon(at('data'), 'default', diskMaxBytes);
+  });
+  afterAll(async () => {
+    await driver.purge();
+    await context.scope.close();
+    await rm(root, { recursive: true, force: true });
+  });
+
+  const pool = () => join(dirname(daemon.socket), 'storage-pools/default');
+  const spec = (
+    instance: string,
+    program: GuestProgram,
+    asked: { image?: string; diskBytes?: number } = {},
+  ): GuestSpec => ({
+    instance,
+    workload: 'default/faults',
+    node: 'n1',
+    template: guestTemplate.parse({
+      image: asked.image ?? 'shell:1',
+      ...program,
+      requests: {},
+      limits: { diskBytes: asked.diskBytes ?? 0 },
+    }),
+  });
+  const until = async (what: string, poll: () => unknown) => {
+    const deadline = Date.now() + 60_000;
+    while (!(await poll())) {
+      if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const printed = async (instance: string, text: RegExp) => {
+    let found = '';
+    await until(`${instance} prints ${text}`, async () => {
+      found = '';
+      for await (const { data } of driver.logs(instance, {})) found += Buffer.from(data).toString();
+      return text.test(found);
+    });
+    return found;
+  };
+  const identity = () => JSON.parse(readFileSync(at('data/lxd.json'), 'utf8')) as ProcessIdentity;
+  /** As a crash would. */
+  const killDaemon = async () => {
+    const process_ = identity();
+    signalProcess(process_, 'SIGKILL');
+    await until('the end of the daemon', () => !isAlive(process_));
+  };
+  const names = async () => (await driver.list()).map(({ instance }) => instance);
+
+  test('a daemon that is killed while ten guests are created costs those under way, and each can be had after it', async () => {
+    await driver.create(spec('first', busyboxPrograms.sleepForever()));
+    const specs = Array.from({ length: 10 }, (_, index) => spec(`ten-${index}`, busyboxPrograms.sleepForever()));
+    const results = Promise.allSettled(specs.map((each) => driver.create(each)));
+    await killDaemon();
+    for (const result of await results) {
+      if (result.status === 'rejected')
+        expect(['RUNTIME_UNAVAILABLE', 'HOST_COMMAND_FAILED']).toContain(result.reason.code);
+    }
+    for (const each of specs) {
+      await until(`${each.instance} to be there`, async () => {
+        const status = await driver.create(each).catch(() => undefined);
+        return status?.state === 'created';
+      });
+    }
+    expect((await names()).sort()).toEqual(['first', ...specs.map(({ instance }) => instance)].sort());
+    const client = new LxdClient(daemon.socket, 30_000);
+    expect(await client.get<string[]>('/1.0/instances')).toHaveLength(11);
+    await Promise.all(['first', ...specs.map(({ instance }) => instance)].map((each) => driver.remove(each)));
+  });
+
+  test('an image whose bytes are damaged is not run', async () => {
+    const source = await mkdtemp(at('other-'));
+    writeFileSync(join(source, 'file'), 'content');
+    const [image] = await importImage(store(), { from: source, form: 'root-directory' }, { reference: 'damaged:1' });
+    if (image?.kind !== 'oci') throw new Error('no image');
+    const layer = store().blobs.path(image.layers[0]?.digest ?? '');
+    const bytes = readFileSync(layer);
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+    writeFileSync(layer, bytes);
+    const damaged = spec('damaged', busyboxPrograms.sleepForever(), { image: 'damaged:1' });
+    await expect(driver.create(damaged)).rejects.toMatchObject({ code: 'IMAGE_CORRUPT' });
+    expect(await names()).toEqual([]);
+    expect([...(await store().holds()).values()].flat()).toEqual([]);
+    expect(readdirSync(at('state/network/n1/addresses'))).toEqual([]);
+  });
+
+  test('a disk that is full while a guest is created is told, and the node goes on when there is room', async () => {
+    const source = await mkdtemp(at('large-'));
+    writeFileSync(join(source, 'file'), randomBytes(32 * 2 ** 20));
+    await importImage(store(), { from: source, form: 'root-directory' }, { reference: 'large:1' });
+    await driver.create(spec('small', busyboxPrograms.sleepForever()));
+    const filler = join(pool(), 'filler');
+    const fill = 'for n in 1 2 3; do head -c 1G /dev/zero >"$1/$n" 2>/dev/null; sync -f "$1"; done';
+    await runCommand('sh', ['-c', `mkdir "$1"; ${fill}`, 'sh', filler], { timeoutMs: 60_000 });
+    const large = spec('large', busyboxPrograms.sleepForever(), { image: 'large:1' });
+    await expect(driver.create(large)).rejects.toMatchObject({ code: 'DISK_FULL' });
+    expect(await names()).toEqual(['small']);
+    await rm(filler, { recursive: true });
+    await until('room', async () => (await driver.create(large).catch(() => undefined))?.state === 'created');
+    await driver.remove('large');
+    await driver.remove('small');
+  });
+
+  test('a limit of disk holds over a restart, a snapshot and the state that it puts back', async () => {
+    const diskBytes = 16 * 2 ** 20;
+    await driver.create(spec('limited', busyboxPrograms.fill('/fill', 8 * 2 ** 20), { diskBytes }));
+    await driver.start('limited', 1);
+    await printed('limited', /written: all/);
+    await driver.snapshot('limited', 'half');
+    await driver.stop('limited', 0);
+    await driver.restore('limited', 'half');
+    await driver.start('limited', 2);
+    const session = await driver.exec('limited', { command: ['dd', 'if=/dev/zero', 'of=/more', 'bs=1M', 'count=32'] });
+    let said = '';
+    session.output.subscribe(({ data }) => {
+      said += Buffer.from(data).toString();
+    });
+    session.end();
+    expect(await session.exitCode).not.toBe(0);
+    expect(said).toMatch(/Disk quota exceeded/);
+    // What changed owners in its image counts as its own with the daemon: some bookkeeping of the file system.
+    expect((await driver.stats('limited')).diskBytes ?? 0).toBeLessThanOrEqual(diskBytes + 2 ** 20);
+    await driver.remove('limited');
+  });
+
+  test('a limit that is too small is refused by name', async () => {
+    await expect(
+      driver.create(spec('tiny', busyboxPrograms.sleepForever(), { diskBytes: 4096 })),
+    ).rejects.toMatchObject({
+      code: 'GUEST_SPEC_INVALID',
+    });
+  });
+
+  test('a daemon is found again after a start of the machine, with the guests that it had', async () => {
+    await driver.create(spec('before', busyboxPrograms.sleepForever()));
+    const { pid = -1 } = await driver.start('before', 1);
+    // As the machine would be: no driver, no daemon, no process of a guest, nothing mounted.
+    await context.scope.close();
+    await killDaemon();
+    process.kill(pid, 'SIGKILL');
+    await until('the end of the guest', () => !existsSync(`/proc/${pid}`));
+    await unmountBelow(dirname(daemon.socket));
+    expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(dirname(daemon.socket));
+    await attach();
+    expect(await driver.list()).toMatchObject([{ instance: 'before', state: 'exited' }]);
+    expect(await driver.start('before', 2)).toMatchObject({ state: 'running', attempt: 2 });
+    await driver.remove('before');
+  });
+
+  test(`${cycles} guests made, run and removed leave nothing`, async () => {
+    const client = new LxdClient(daemon.socket, 30_000);
+    const remains = async () => ({
+      instances: await client.get<string[]>('/1.0/instances'),
+      volumes: readdirSync(join(pool(), 'containers')),
+      records: readdirSync(at('data/guests')),
+      files: existsSync(at('data/files')) ? readdirSync(at('data/files')) : [],
+      claims: readdirSync(at('state/network/n1/addresses')),
+      interfaces: readdirSync('/sys/class/net'),
+      mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length,
+    });
+    const cycle = async (name: string) => {
+      await driver.create(spec(name, busyboxPrograms.sleepForever()));
+      await driver.start(name, 1);
+      await driver.remove(name);
+    };
+    await cycle('first');
+    const before = await remains();
+    for (let count = 0; count < cycles; count++) await cycle(`cycle-${count}`);
+    await until('all to be gone', async () => JSON.stringify(await remains()) === JSON.stringify(before));
+  }, 600_000);
+
+  test('nothing is left of a daemon when all is removed, and the next guest has a new one', async () => {
+    const devices = () => execFileSync('losetup', ['-a']).toString();
+    const directory = dirname(daemon.socket);
+    expect(devices()).toContain(directory);
+    const process_ = identity();
+    await driver.purge();
+    expect(devices()).not.toContain(directory);
+    expect(existsSync(directory)).toBe(false);
+    expect(isAlive(process_)).toBe(false);
+    expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(directory);
+    await driver.create(spec('anew', busyboxPrograms.sleepForever()));
+    expect(await driver.start('anew', 1)).toMatchObject({ state: 'running' });
+    await driver.remove('anew');
+  });
+});
