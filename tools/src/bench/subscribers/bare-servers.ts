@@ -1,7 +1,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { RawFile } from '../log-raw-file.ts';
 import { paced } from './paced.ts';
 import { type Pacing, type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
 
@@ -24,12 +26,42 @@ export async function plainServer(): Promise<void> {
     },
     pace: async ({ perSecond, events }: Pacing) => {
       await paced(perSecond, events, (n) => {
-        const at = process.hrtime.bigint().toString();
-        for (const [socket] of sockets) socket.send(JSON.stringify({ data: { at, n, text: 'x'.repeat(180) } }));
+        const message = stamped(n);
+        for (const [socket] of sockets) socket.send(message);
       });
     },
   };
   serveTasks(tasks);
+}
+
+/**
+ * The same for one who promises as much as the log does: a message is sent when it is on disk, where it was written with
+ * all that had gathered while the write before it was being flushed.
+ */
+export async function durableServer(directory: string): Promise<void> {
+  const { url, sockets } = await listen();
+  const file = new RawFile(join(directory, 'durable-ws'), durableBytes);
+  const tasks: ServerTasks = {
+    where: async () => ({ url, token: '' }),
+    pace: async ({ perSecond, events }: Pacing) => {
+      let last: Promise<void> = Promise.resolve();
+      await paced(perSecond, events, (n) => {
+        const message = stamped(n);
+        last = file.append('bench', { type: 'Sent', data: message }).then(() => {
+          for (const [socket] of sockets) socket.send(message);
+        });
+      });
+      await last;
+    },
+  };
+  serveTasks(tasks);
+}
+
+const durableBytes = 64 * 1024 * 1024;
+
+/** A message that says when it was handed in. */
+function stamped(n: number): string {
+  return JSON.stringify({ data: { at: process.hrtime.bigint().toString(), n, text: 'x'.repeat(messageBytes - 60) } });
 }
 
 /** Writes frames that are ready, many at a time: the most that one process can do with one message an event. */

@@ -84,6 +84,14 @@ export async function feedServer(directory: string): Promise<void> {
       };
       await Promise.all(Array.from({ length: 16 }, lane));
     },
+    /** Something that seldom happens. */
+    rare: async () => {
+      const meta = { correlation: 'rare-chain' };
+      const data = { workload: 'default/rare', note: 'seldom' };
+      const events = Array.from({ length: batchEvents }, () => ({ type: 'x-bench-RareEvent', data, meta }));
+      await log.append('x-rare-1', events, 'any');
+    },
+    head: async () => log.head(),
     memory: async () => {
       globalThis.gc?.();
       return process.memoryUsage().rss;

@@ -1,70 +1,96 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BenchOptions } from '../bench.ts';
+import { median } from '../figures.ts';
 import { type Percentiles, percentiles } from './percentiles.ts';
 import { Role } from './processes.ts';
 
-/** Of one server: to arrival from the call, from when the event was durable, and what lies between the two. */
+const figures = ['p50', 'p99'] as const;
+type Figure = (typeof figures)[number];
+
+/** Of one round: to arrival from the call, from when the event was durable, and what lies between the two. */
 interface Latencies {
   readonly whole: Percentiles;
   readonly delivery: Percentiles;
   readonly durable: Percentiles;
 }
 
+/** A server with its ten subscribers, that takes its turn. */
+interface Subject {
+  round(seconds: number): Promise<Latencies>;
+  end(): Promise<void>;
+}
+
 /**
- * From the call of `append` to the arrival at ten subscribers; beside a bare `ws` send, which makes nothing durable.
- * The flush is the disk's, so the same is told without it: from when the log has the event on disk to its arrival.
+ * From the call of `append` to the arrival at ten subscribers, beside two peers in turns: a bare `ws` send, which makes
+ * nothing durable, and one that writes and flushes first, as the log does. Each figure is the median of the rounds.
+ * What lies between the call and the disk is told apart from what comes after.
  */
 export async function latencyRows({ quick, workDir, report, progress }: BenchOptions): Promise<void> {
   const where = join(workDir, 'latency');
   await mkdir(where, { recursive: true });
   for (const perSecond of [1_000, 10_000]) {
     progress(`subscribers.latency: ${perSecond} events/s`);
-    const subject = await measure('feed', where, 'standard', perSecond, quick);
-    const bound = (await measure('plain', '', 'plain', perSecond, quick)).whole;
-    for (const figure of ['p50', 'p99'] as const) {
-      const at = `${figure}Ms` as const;
-      const beside = (name: string, value: number, target: string, met: boolean | null) => {
-        const row = { value, unit: 'ms', bound: bound[at], ratio: value / bound[at], target, met };
+    const { feed, plain, durable } = await rounds(where, perSecond, quick);
+    for (const figure of figures) {
+      const of = (part: keyof Latencies, from: readonly Latencies[]) => middle(from, part, figure);
+      const beside = (name: string, value: number, bound: number, peer: string | null) => {
+        const [ratio, target] = [value / bound, peer === null ? 'reported' : `<= 2 x ${peer}`];
+        const row = { value, unit: 'ms', bound, ratio, target, met: peer === null ? null : ratio <= 2 };
         report({ name: `subscribers.latency.${name}.${perSecond}`, ...row });
       };
-      const { whole, delivery, durable } = subject;
-      beside(figure, whole[at], '<= 2 x bare ws, which makes nothing durable', whole[at] / bound[at] <= 2);
-      beside(`delivery.${figure}`, delivery[at], '<= 2 x bare ws, from durable on', delivery[at] / bound[at] <= 2);
-      beside(`durable.${figure}`, durable[at], 'reported', null);
+      const bare = of('whole', plain);
+      beside(figure, of('whole', feed), bare, 'bare ws, which makes nothing durable');
+      beside(`beside-durable.${figure}`, of('whole', feed), of('whole', durable), 'bare ws that flushes first');
+      beside(`delivery.${figure}`, of('delivery', feed), bare, 'bare ws, from durable on');
+      beside(`durable.${figure}`, of('durable', feed), of('whole', durable), null);
     }
   }
 }
 
-async function measure(
-  role: string,
-  where: string,
-  kind: 'standard' | 'plain',
-  perSecond: number,
-  quick: boolean,
-): Promise<Latencies> {
+function middle(latencies: readonly Latencies[], part: keyof Latencies, figure: Figure): number {
+  return median(latencies.map((each) => each[part][`${figure}Ms`]));
+}
+
+type Names = 'feed' | 'plain' | 'durable';
+
+async function rounds(where: string, perSecond: number, quick: boolean): Promise<Record<Names, Latencies[]>> {
+  const found: Record<Names, Latencies[]> = { feed: [], plain: [], durable: [] };
+  const subjects: (readonly [Names, Subject])[] = [];
+  try {
+    for (const name of ['feed', 'plain', 'durable'] as const) subjects.push([name, await open(name, where, perSecond)]);
+    for (const [, subject] of subjects) await subject.round(1);
+    for (let round = 0; round < (quick ? 1 : 5); round++) {
+      for (const [name, subject] of subjects) found[name].push(await subject.round(quick ? 1 : 3));
+    }
+    return found;
+  } finally {
+    for (const [, subject] of subjects) await subject.end();
+  }
+}
+
+async function open(role: Names, where: string, perSecond: number): Promise<Subject> {
   const server = await Role.start(role, where);
   const clients = await Role.start('subscribers');
-  try {
-    const { url, token } = await server.ask<{ url: string; token: string }>('where');
-    await clients.ask('connect', { kind, url, token, count: 10, query: 'from=now' });
-    const run = async (seconds: number) => {
+  const { url, token } = await server.ask<{ url: string; token: string }>('where');
+  const kind = role === 'feed' ? 'standard' : 'plain';
+  await clients.ask('connect', { kind, url, token, count: 10, query: 'from=now' });
+  return {
+    round: async (seconds) => {
       const events = perSecond * seconds;
+      await clients.ask('time');
       const taken = clients.ask('until', { events });
-      const durableMs = await server.ask<readonly number[] | undefined>('pace', { perSecond, events });
+      const durableMs = (await server.ask<readonly number[] | undefined>('pace', { perSecond, events })) ?? [];
       await taken;
-      return durableMs ?? [];
-    };
-    await run(1);
-    await clients.ask('time');
-    const durableMs = await run(quick ? 1 : 5);
-    return {
-      whole: await clients.ask<Percentiles>('latency'),
-      delivery: await clients.ask<Percentiles>('latency', { lessMs: durableMs }),
-      durable: percentiles(durableMs),
-    };
-  } finally {
-    await clients.end();
-    await server.end();
-  }
+      return {
+        whole: await clients.ask<Percentiles>('latency', {}),
+        delivery: await clients.ask<Percentiles>('latency', { lessMs: durableMs }),
+        durable: percentiles(durableMs),
+      };
+    },
+    end: async () => {
+      await clients.end();
+      await server.end();
+    },
+  };
 }

@@ -31,7 +31,8 @@ export class Role {
 
   static start(role: string, where = ''): Promise<Role> {
     const child = fork(entry, [role, where], {
-      execArgv: ['--expose-gc'],
+      // As the process has that measures: servers, peers and subscribers alike.
+      execArgv: ['--expose-gc', '--max-semi-space-size=64'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-import { bareServer, plainServer } from './bare-servers.ts';
+import { bareServer, durableServer, plainServer } from './bare-servers.ts';
 import { feedServer } from './feed-server.ts';
 import { natsPublisher } from './nats-peer.ts';
 import { subscriberProcess } from './subscriber-process.ts';
@@ -9,6 +9,7 @@ const roles: Readonly<Record<string, (where: string) => Promise<void>>> = {
   feed: feedServer,
   plain: plainServer,
   bare: bareServer,
+  durable: durableServer,
   nats: natsPublisher,
   subscribers: subscriberProcess,
 };
