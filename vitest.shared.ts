@@ -2,15 +2,18 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** What every project's tests share: packages resolve to their sources, and results are written for the summary. */
-export function projectConfig(overrides: ViteUserConfig['test'] = {}): ViteUserConfig {
+/**
+ * What every project's tests share: packages resolve to their sources, and results are written for the summary.
+ * @param reports folder for the results: one for each part of a project that runs by itself
+ */
+export function projectConfig(overrides: ViteUserConfig['test'] = {}, reports = 'reports'): ViteUserConfig {
   return defineConfig({
     resolve: { conditions: ['@cloudos/source'] },
     ssr: { resolve: { conditions: ['@cloudos/source'] } },
     test: {
       include: ['src/**/*.spec.ts'],
-      reporters: ['default', 'json', skipReasons],
-      outputFile: { json: 'reports/test.json' },
+      reporters: ['default', 'json', skipReasons(reports)],
+      outputFile: { json: `${reports}/test.json` },
       passWithNoTests: true,
       // Bounds against what never ends, far beyond what anything takes, also on a busy machine.
       testTimeout: 120_000,
@@ -28,7 +31,7 @@ function usesTheMachine(): boolean {
 }
 
 /** Writes why tests were skipped while they ran (`context.skip(…, reason)`): the JSON report leaves it out. */
-const skipReasons: Reporter = {
+const skipReasons = (folder: string): Reporter => ({
   onTestRunEnd(modules: readonly TestModule[]) {
     const reasons: Record<string, string> = {};
     for (const module of modules) {
@@ -37,7 +40,7 @@ const skipReasons: Reporter = {
         if (result.state === 'skipped' && result.note) reasons[test.fullName.replaceAll(' > ', ' ')] = result.note;
       }
     }
-    mkdirSync('reports', { recursive: true });
-    writeFileSync('reports/skips.json', JSON.stringify(reasons));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/skips.json`, JSON.stringify(reasons));
   },
-};
+});

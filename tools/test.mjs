@@ -3,8 +3,11 @@
 import { join } from 'node:path';
 import { parseArguments } from './lib/arguments.mjs';
 import { ensureBuilt, ensureInstalled } from './lib/install.mjs';
-import { clearReports, emptyResult, readReport, total } from './lib/reports.mjs';
+import { clearReports, emptyResult, failure, readReport, total } from './lib/reports.mjs';
 import { fail, filesBelow, projects, root, runTool, say } from './lib/workspace.mjs';
+
+/** Projects whose `*.int.spec.ts` need nothing of the machine but processes and ports of their own. */
+const withoutGuests = new Set(['cli', 'gateway', 'tools']);
 
 const started = Date.now();
 const { only, rest } = parseArguments(process.argv.slice(2), { only: 'list' });
@@ -23,13 +26,27 @@ if (!only) {
 }
 
 clearReports(chosen);
-// What works on the machine itself must not meet another that does: those run one at a time, the widest last.
-const last = chosen.filter(({ name }) => name === 'test');
-const real = chosen.filter((project) => !last.includes(project) && usesTheMachine(project));
-const pure = chosen.filter((project) => !last.includes(project) && !real.includes(project));
-await runTests('unit tests', pure, 2);
-await runTests('tests with real components', real, 1);
-await runTests('tests across packages', last, 1);
+if (rest.length > 0) {
+  await runTests('tests', chosen);
+} else {
+  const across = chosen.filter(({ name }) => name === 'test');
+  const guests = chosen.filter((project) => !across.includes(project) && needsTheMachine(project));
+  const others = chosen.filter((project) => !across.includes(project) && !guests.includes(project));
+  await build(chosen);
+  // What works on the machine itself must not meet another that does: those run one at a time, the widest last. They
+  // mostly wait for guests; what needs only processes and ports of its own runs beside them.
+  await Promise.all([
+    inTurn([
+      () => runTests('tests with guests', guests),
+      () => runTests('tests across packages, with guests', across, { part: 'guests' }),
+    ]),
+    inTurn([
+      () => runTests('tests without guests', others),
+      () => runTests('tests across packages, without guests', across, { target: 'test-apart' }),
+    ]),
+  ]);
+  for (const project of chosen) results.push(readReport(project));
+}
 
 finish(total(results));
 
@@ -43,8 +60,25 @@ function choose(names) {
   );
 }
 
-function usesTheMachine({ folder }) {
+function needsTheMachine({ name, folder }) {
+  if (withoutGuests.has(name)) return false;
   return filesBelow(join(root, folder, 'src')).some((file) => file.endsWith('.int.spec.ts'));
+}
+
+async function inTurn(steps) {
+  for (const step of steps) await step();
+}
+
+/** Before the tests, so that no build replaces files that another test is reading. */
+async function build(group) {
+  const code = await runNx('build', group, 2);
+  if (code !== 0) fail(`the build ended with ${code}; its output is above`);
+}
+
+function runNx(target, group, parallel, args = [], env = {}) {
+  const projects = group.map((project) => project.package).join(',');
+  const command = ['run-many', '-t', target, `--projects=${projects}`, `--parallel=${parallel}`, ...args];
+  return runTool('nx/dist/bin/nx.js', command, { env });
 }
 
 async function check(what, command, remedy, tool, args) {
@@ -55,23 +89,22 @@ async function check(what, command, remedy, tool, args) {
   results.push({ ...emptyResult(), failed: [{ title, message: '' }] });
 }
 
-async function runTests(what, group, parallel) {
+/** What the tests come to is in their reports; here is noted only what is not. */
+async function runTests(what, group, { target = 'test', part } = {}) {
   if (group.length === 0) return;
   say(`\n── ${what}: ${group.map(({ name }) => name).join(', ')}`);
-  const names = group.map((project) => project.package).join(',');
-  const code = await runTool('nx/dist/bin/nx.js', [
-    'run-many',
-    '-t',
-    'test',
-    `--projects=${names}`,
-    `--parallel=${parallel}`,
-    ...rest,
-  ]);
-  const outcome = total(group.map((project) => readReport(project, { whole: rest.length === 0 })));
+  const code = await runNx(
+    target,
+    group,
+    1,
+    ['--excludeTaskDependencies', ...rest],
+    part ? { CLOUDOS_TEST_PART: part } : {},
+  );
+  const outcome = total(group.map((project) => readReport(project, { whole: false })));
   if (code !== 0 && outcome.failed.length === 0) {
-    outcome.failed.push({ title: `${what}: nx ended with ${code}; its output is above`, message: '' });
+    results.push(failure(`${what}: nx ended with ${code}; its output is above`));
   }
-  results.push(outcome);
+  if (rest.length > 0) results.push(outcome);
 }
 
 function finish({ passed, failed, skipped }) {

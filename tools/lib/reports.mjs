@@ -2,13 +2,15 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { filesBelow, root } from './workspace.mjs';
 
-const reportOf = (folder) => join(root, folder, 'reports/test.json');
+/** Where the runs of a project leave what they came to: tests that run apart from the others have a folder of their own. */
+const reportFolders = ['reports', 'reports-apart'];
+const reportsOf = (folder) => reportFolders.map((name) => join(root, folder, name));
 
 /** Removes what earlier runs reported, so that a project that never ran cannot look as if it had. */
 export function clearReports(projects) {
-  for (const { folder } of projects) {
-    rmSync(reportOf(folder), { force: true });
-    rmSync(join(root, folder, 'reports/skips.json'), { force: true });
+  for (const reports of projects.flatMap(({ folder }) => reportsOf(folder))) {
+    rmSync(join(reports, 'test.json'), { force: true });
+    rmSync(join(reports, 'skips.json'), { force: true });
   }
 }
 
@@ -18,11 +20,20 @@ export function clearReports(projects) {
  */
 export function readReport({ name, folder }, { whole = true } = {}) {
   const specs = filesBelow(join(root, folder, 'src')).filter((file) => file.endsWith('.spec.ts'));
-  if (!existsSync(reportOf(folder))) {
+  const there = reportsOf(folder).filter((reports) => existsSync(join(reports, 'test.json')));
+  if (there.length === 0) {
     return specs.length === 0 ? emptyResult() : failure(`${name}: the test run left no report (did it build?)`);
   }
-  const reasons = readJson(join(root, folder, 'reports/skips.json')) ?? {};
-  return summarize(name, `${folder}/src/`, whole ? specs : [], readJson(reportOf(folder)), reasons);
+  const reasons = Object.assign({}, ...there.map((reports) => readJson(join(reports, 'skips.json'))));
+  const report = joined(there.map((reports) => readJson(join(reports, 'test.json'))));
+  return summarize(name, `${folder}/src/`, whole ? specs : [], report, reasons);
+}
+
+/** Reports of runs of different spec files as one. */
+function joined(reports) {
+  if (reports.some((report) => !Array.isArray(report?.testResults))) return undefined;
+  const testResults = reports.flatMap((report) => report.testResults);
+  return { testResults, success: reports.every(({ success }) => success !== false) };
 }
 
 /** A test of a conformance suite that the plugin's `supports` rules out: not skipped, there is nothing to run. */
@@ -82,7 +93,8 @@ function add(result, test, title, reason, isRuledOut) {
   else if (!isRuledOut) result.skipped.push({ title });
 }
 
-function failure(title) {
+/** A result that is one failure. */
+export function failure(title) {
   return { ...emptyResult(), failed: [{ title, message: '' }] };
 }
 

@@ -34,7 +34,7 @@ export interface Source {
 }
 
 const roots = ['packages', 'plugins', 'tools', 'test', 'docs', 'stacks', 'examples', '.ci'];
-const skipped = new Set(['node_modules', 'dist', 'reports', 'fixtures', '.cloudos']);
+const skipped = new Set(['node_modules', 'dist', 'reports', 'reports-apart', 'fixtures', '.cloudos']);
 const taken = /\.(ts|mjs|md|json|ya?ml|sh)$|^\.ci\/run$/;
 
 /** Reads the checkout. */

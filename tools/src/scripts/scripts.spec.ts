@@ -46,6 +46,28 @@ describe('the summary of test reports', () => {
     expect(failed).toEqual([{ title: expect.stringContaining('left no report'), message: '' }]);
   });
 
+  it('puts together what parts of a project have reported', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'parts-'));
+    const relativeFolder = relative(fileURLToPath(new URL('../../..', import.meta.url)), folder);
+    mkdirSync(join(folder, 'src'));
+    for (const [name, reported] of [
+      ['a.spec.ts', 'reports'],
+      ['b.spec.ts', 'reports-apart'],
+    ] as const) {
+      writeFileSync(join(folder, 'src', name), '');
+      mkdirSync(join(folder, reported));
+      const testResults = [file(`${relativeFolder}/src/${name}`, ['passed'])];
+      writeFileSync(join(folder, reported, 'test.json'), JSON.stringify({ success: true, testResults }));
+    }
+    const project = { name: 'parts', folder: relativeFolder };
+    const whole = reports.readReport(project);
+    rmSync(join(folder, 'reports-apart'), { recursive: true });
+    const half = reports.readReport(project);
+    rmSync(folder, { recursive: true });
+    expect(whole).toEqual({ passed: 2, failed: [], skipped: [] });
+    expect(half.failed).toEqual([{ title: 'parts: b.spec.ts is missing in the report', message: '' }]);
+  });
+
   it('tells what a plugin does not support from what the machine lacks', () => {
     const tests = [
       'guest conformance of guest-x stats are refused',
