@@ -26,6 +26,8 @@ export const components = [
     purpose: 'the kernel of tiny virtual machines',
   },
   { package: 'runc', commands: ['runc'], purpose: 'unikernels in containers without an engine' },
+  { package: 'skopeo', commands: ['skopeo'], purpose: 'images from registries' },
+  { package: 'docker-registry', commands: ['docker-registry'], purpose: 'a registry of images' },
   { package: 'curl', commands: ['curl'], purpose: 'a subscriber that knows HTTP alone' },
   { package: 'chromium', commands: ['chromium'], purpose: 'a subscriber in a browser' },
   { package: 'openssl', commands: ['openssl'], purpose: 'an authority for certificates' },

@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { findTool, runCommand } from '@cloudos/host-tools';
+import { basename } from 'node:path';
 import { CloudosError } from '@cloudos/sdk';
 import { compressionOf, decompressed, headOf } from './compression.ts';
 import { storeFailure } from './failures.ts';
@@ -11,6 +10,7 @@ import { importDisk, importUnikernel, isElf, isPartitioned, isQcow2 } from './im
 import { importDockerArchive } from './import-docker.ts';
 import { importLayout } from './import-layout.ts';
 import type { ImportOptions } from './import-options.ts';
+import { importFromRegistry } from './import-registry.ts';
 import { importRootArchive, importRootDirectory } from './import-root.ts';
 import { fileInside } from './inside.ts';
 import { applyLayer } from './layer.ts';
@@ -29,8 +29,6 @@ export const importForms = [
 ] as const;
 export type ImportForm = (typeof importForms)[number];
 
-/** How long a registry may take. */
-const registryMaxMs = 1_800_000;
 /** Beginnings of archives that hold one of these are looked into. */
 const ustar = Buffer.from('ustar');
 
@@ -44,7 +42,8 @@ export interface ImportSource {
 /**
  * Imports an image into the store and returns what its references mean now. What is there already is not stored twice; a
  * damaged copy is replaced. Nothing is changed when it fails, but for content that the next collection of garbage takes.
- * @throws CloudosError IMAGE_INVALID, IMAGE_CORRUPT, DISK_FULL, IMAGE_STORE_BUSY, HOST_COMMAND_FAILED
+ * @throws CloudosError IMAGE_INVALID, IMAGE_CORRUPT, DISK_FULL, IMAGE_STORE_BUSY, HOST_COMMAND_FAILED; of a registry also
+ * IMAGE_NOT_FOUND, REGISTRY_UNREACHABLE, PERMISSION_DENIED
  */
 export async function importImage(
   store: ImageStore,
@@ -96,23 +95,6 @@ async function unpacked<T>(store: ImageStore, archive: string, use: (directory: 
     const content = decompressed(createReadStream(archive), await compressionOf(archive));
     await applyLayer(directory, content, { whiteouts: false });
     return use(directory);
-  });
-}
-
-async function importFromRegistry(store: ImageStore, from: string, options: ImportOptions): Promise<string[]> {
-  const skopeo = findTool('skopeo');
-  if (!skopeo) {
-    throw new CloudosError('IMAGE_NOT_FOUND', `${from} is no file, and there is no skopeo to ask a registry for it`, {
-      remedy: 'check the path; for a registry: apt-get install skopeo',
-    });
-  }
-  const reference = options.reference ?? from.replace(/^docker:\/\//, '');
-  return store.withTmp(async (directory) => {
-    const layout = join(directory, 'layout');
-    const source = from.includes('://') ? from : `docker://${from}`;
-    options.onProgress?.({ what: `${source} (skopeo)`, doneBytes: 0 });
-    await runCommand(skopeo, ['copy', '--quiet', source, `oci:${layout}:image`], { timeoutMs: registryMaxMs });
-    return importLayout(store, layout, { ...options, reference });
   });
 }
 

@@ -8,6 +8,8 @@ export interface ImportProgress {
 export interface ImportOptions {
   /** What the image shall be called. Absent: as the source calls it, or after the file or directory. */
   readonly reference?: string | undefined;
+  /** The registry may speak plain HTTP, or have a certificate that nobody vouches for. Default: it may not. */
+  readonly insecureRegistry?: boolean | undefined;
   readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
   /** How a root file system that says nothing about it is run. */
   readonly program?:

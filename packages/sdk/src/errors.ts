@@ -99,6 +99,10 @@ export const errorCodes = {
     'The runtime cannot run images of that kind.',
     'Use the kind of image or the runtime that is named.',
   ],
+  REGISTRY_UNREACHABLE: [
+    'The registry of an image does not answer as one.',
+    'See the cause: whether it runs, is reached by that name, and has a certificate.',
+  ],
   IMAGE_IN_USE: ['Guests use the image.', 'Remove the guests that are named first.'],
   IMAGE_STORE_BUSY: [
     'Another process works on the image store for longer than is waited.',

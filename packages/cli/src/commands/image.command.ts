@@ -24,6 +24,7 @@ interface ImportCommandOptions {
   readonly entrypoint?: string[];
   readonly cmd?: string[];
   readonly env?: string[];
+  readonly insecureRegistry?: boolean;
   readonly output: string;
 }
 
@@ -43,6 +44,7 @@ export function addImage(program: Command, context: CliContext): void {
     .option('--entrypoint <words>', 'for a root file system: what is run, separated by commas', listOption)
     .option('--cmd <words>', 'for a root file system: arguments when none are given, separated by commas', listOption)
     .option('--env <name=value>', 'for a root file system: a variable; more than once', gathered)
+    .option('--insecure-registry', 'the registry may speak plain HTTP, or have a certificate that nobody vouches for')
     .addOption(outputOption('table', 'json', 'yaml', 'name'))
     .addHelpText('after', importHelp)
     .action((source: string, options: ImportCommandOptions) => importFrom(context, source, options));
@@ -89,7 +91,8 @@ Examples:
   cloudos image import busybox.tar --reference busybox:1
   cloudos image import ./rootfs --reference app:1 --entrypoint /bin/app,--verbose
   cloudos image import counter.elf
-  cloudos image import docker.io/library/alpine:3.20`;
+  cloudos image import docker.io/library/alpine:3.20
+  cloudos image import docker://127.0.0.1:5000/app:1 --insecure-registry`;
 
 function gathered(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
@@ -104,15 +107,17 @@ async function importFrom(context: CliContext, source: string, options: ImportCo
   await makeStateDir(stateDirOf(context));
   const path = resolve(context.cwd, source);
   const form = options.as ?? (await formOf(path).catch((error: unknown) => formOrName(source, error)));
-  const bar = new ProgressBar(terminal, terminal.interactive && options.output === 'table');
+  const shown = terminal.interactive && options.output === 'table';
+  const bar = new ProgressBar(terminal, shown);
   try {
     const images = await importImage(
       store(context),
       { from: form === 'registry' ? source : path, form },
       {
         reference: options.reference,
+        insecureRegistry: options.insecureRegistry,
         program: programOf(options),
-        onProgress: ({ what, doneBytes, totalBytes }) => bar.show(what, doneBytes, totalBytes),
+        ...(shown && { onProgress: ({ what, doneBytes, totalBytes }) => bar.show(what, doneBytes, totalBytes) }),
       },
     );
     bar.clear();
