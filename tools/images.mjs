@@ -1,5 +1,6 @@
-// npm run images -- <directory>: makes the small images that tests and examples use (counter:1, shell:1) from Debian's
-// packages, without any network, in an image store: a state directory's `images`, or any OCI layout.
+// npm run images -- <directory> [--vm]: makes the small images that tests and examples use (counter:1, shell:1) from Debian's
+// packages, without any network, in an image store: a state directory's `images`, or any OCI layout. With --vm, as root, the
+// disk of a small Linux too (vm:1), whose kernel comes from the archive of Debian's packages.
 import { resolve } from 'node:path';
 import { ensureBuilt, ensureInstalled } from './lib/install.mjs';
 import { fail, say } from './lib/workspace.mjs';
@@ -8,12 +9,13 @@ await ensureInstalled();
 await ensureBuilt();
 const { makeTestImages } = await import('./dist/index.js');
 
-const [directory, ...more] = process.argv.slice(2);
+const vm = process.argv.includes('--vm');
+const [directory, ...more] = process.argv.slice(2).filter((word) => word !== '--vm');
 if (!directory || more.length > 0) {
-  fail('usage: npm run images -- <directory>   (for a kernel: its state directory with /images)');
+  fail('usage: npm run images -- <directory> [--vm]   (for a kernel: its state directory with /images)');
 }
 try {
-  for (const { reference, digest, sizeBytes } of await makeTestImages(resolve(directory))) {
+  for (const { reference, digest, sizeBytes } of await makeTestImages(resolve(directory), { vm })) {
     say(`${reference}  ${digest.slice(0, 19)}  ${Math.ceil(sizeBytes / 1024)} KiB`);
   }
 } catch (error) {

@@ -18,6 +18,10 @@ export const components = [
   { package: 'docker.io', commands: ['dockerd'], purpose: 'a Docker Engine for guests' },
   { package: 'btrfs-progs', commands: ['mkfs.btrfs', 'btrfs'], purpose: 'limits of disk for guests of Docker and LXD' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
+  { package: 'qemu-utils', commands: ['qemu-img'], purpose: 'disks of virtual machines' },
+  { package: 'genisoimage', commands: ['genisoimage'], purpose: 'seeds of virtual machines' },
+  { package: 'mmdebstrap', commands: ['mmdebstrap'], purpose: 'the image of a virtual machine for tests' },
+  { package: 'e2fsprogs', commands: ['mkfs.ext4'], purpose: 'the image of a virtual machine for tests' },
   { package: 'make', commands: ['make'], purpose: 'the unikernel' },
   {
     package: 'linux-image-cloud-amd64',

@@ -1,11 +1,11 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { findTool, runCommand } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
 import { compressionOf, decompressed } from './compression.ts';
-import type { OciImage, StoredContent } from './image.ts';
+import type { DiskImage, OciImage, StoredContent } from './image.ts';
 import type { ImageStore } from './image-store.ts';
 import { applyLayer } from './layer.ts';
 
@@ -87,6 +87,34 @@ async function configWithoutVolumes(store: ImageStore, { manifest }: OciImage): 
   const { config, ...rest } = JSON.parse(await readFile(store.blobs.path(manifest.config.digest), 'utf8'));
   const { Volumes: _, ...kept } = config ?? {};
   return JSON.stringify({ ...rest, config: kept });
+}
+
+/** Files of a disk image that machines read from: `kernel` and `initrd` where the image has them. */
+export interface DiskFiles {
+  readonly disk: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+}
+
+/**
+ * The disk of an image and what lies beside it as files, checked against their digests once. Never to be written to.
+ * @throws CloudosError IMAGE_CORRUPT
+ */
+export async function diskFiles(store: ImageStore, { digest, disk, boot }: DiskImage): Promise<DiskFiles> {
+  const parts = { disk, kernel: boot?.kernel, initrd: boot?.initrd };
+  const form = await store.derive(digest, 'disk', async (directory) => {
+    for (const [name, part] of Object.entries(parts)) {
+      if (!part) continue;
+      await store.blobs.verify(part.digest);
+      await link(store.blobs.path(part.digest), join(directory, name));
+    }
+  });
+  const path = (name: string) => join(form, name);
+  return {
+    disk: path('disk'),
+    ...(boot ? { kernel: path('kernel') } : {}),
+    ...(boot?.initrd ? { initrd: path('initrd') } : {}),
+  };
 }
 
 /** A layer uncompressed, checked against its digest as it is read. */

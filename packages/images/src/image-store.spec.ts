@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dockerArchive, flatArchive, rootDirectory } from './forms.ts';
+import { diskFiles, dockerArchive, flatArchive, rootDirectory } from './forms.ts';
 import { commandLine, type OciImage } from './image.ts';
 import { ImageStore } from './image-store.ts';
 import { openStore, storeLayers, tarOf, writeTar } from './images.fixture.ts';
@@ -64,6 +64,24 @@ describe('import', () => {
     expect(raw).toMatchObject({ kind: 'disk', format: 'raw' });
     const [cow] = await importImage(store, { from: await file('disk.qcow2', qcow) }, { reference: 'cow' });
     expect(cow).toMatchObject({ kind: 'disk', format: 'qcow2', reference: 'cow:latest' });
+    const linux = Buffer.alloc(0x206);
+    linux.write('HdrS', 0x202, 'latin1');
+    const [bzImage, initrd] = [await file('vmlinuz', linux), await file('initrd', disk)];
+    const boot = { kernel: bzImage, initrd, commandLine: 'root=/dev/vda' };
+    const [direct] = await importImage(
+      store,
+      { from: await file('direct.img', disk), form: 'disk' },
+      { reference: 'direct', boot },
+    );
+    expect(direct).toMatchObject({ kind: 'disk', boot: { kernel: { size: 0x206 }, commandLine: 'root=/dev/vda' } });
+    if (direct?.kind !== 'disk') throw new Error('no disk');
+    const files = await diskFiles(store, direct);
+    expect(readFileSync(files.kernel ?? '').equals(linux)).toBe(true);
+    expect(readFileSync(files.initrd ?? '').equals(disk)).toBe(true);
+    const wrong = { reference: 'wrong', boot: { kernel: initrd } };
+    await expect(importImage(store, { from: initrd, form: 'disk' }, wrong)).rejects.toMatchObject({
+      code: 'IMAGE_INVALID',
+    });
     expect(await store.resolve('host:')).toEqual({ kind: 'host', reference: 'host:' });
   });
 

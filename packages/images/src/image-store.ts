@@ -5,9 +5,10 @@ import { CloudosError, messageOf } from '@cloudos/sdk';
 import { Blobs } from './blobs.ts';
 import { Derived } from './derived.ts';
 import { Holds } from './holds.ts';
-import { type Image, type ImageSummary, programOf, type StoredImage } from './image.ts';
+import { type DiskImage, type Image, type ImageSummary, programOf, type StoredImage } from './image.ts';
 import { IndexFile, referenceOf, tagged, untagged } from './index-file.ts';
 import {
+  commandLineAnnotation,
   type Descriptor,
   type ImageManifest,
   imageConfig,
@@ -88,6 +89,7 @@ export class ImageStore {
         kind: 'disk',
         format: first.mediaType === mediaTypes.diskQcow2 ? 'qcow2' : 'raw',
         disk: first,
+        ...bootOf(manifest),
       };
     }
     const config = imageConfig.parse(JSON.parse((await this.blobs.document(manifest.config.digest)).toString()));
@@ -276,6 +278,15 @@ export class ImageStore {
       await removeTree(directory);
     }
   }
+}
+
+function bootOf({ layers, annotations }: ImageManifest): Pick<DiskImage, 'boot'> {
+  const part = (type: string) => layers.find(({ mediaType }) => mediaType === type);
+  const kernel = part(mediaTypes.diskKernel);
+  if (!kernel) return {};
+  const initrd = part(mediaTypes.diskInitrd);
+  const commandLine = annotations?.[commandLineAnnotation] ?? '';
+  return { boot: { kernel, commandLine, ...(initrd ? { initrd } : {}) } };
 }
 
 function parseManifest(content: Buffer, digest: string): ImageManifest {

@@ -43,11 +43,20 @@ export interface UnikernelImage extends Stored {
   readonly elf: StoredContent;
 }
 
+/** A kernel that lies beside a disk and is started by the machine itself, without firmware and boot loader. */
+export interface DiskBoot {
+  readonly kernel: StoredContent;
+  readonly initrd?: StoredContent;
+  readonly commandLine: string;
+}
+
 /** The disk of a virtual machine. */
 export interface DiskImage extends Stored {
   readonly kind: 'disk';
   readonly format: 'qcow2' | 'raw';
   readonly disk: StoredContent;
+  /** Absent: the disk boots by itself, as a PC's does. */
+  readonly boot?: DiskBoot;
 }
 
 /** The userland of the host, read-only. */

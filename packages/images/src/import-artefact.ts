@@ -5,7 +5,7 @@ import { headOf } from './compression.ts';
 import type { ImageStore } from './image-store.ts';
 import { putManifest } from './import-docker.ts';
 import { counted, type ImportOptions } from './import-options.ts';
-import { type Descriptor, mediaTypes } from './oci.ts';
+import { commandLineAnnotation, type Descriptor, mediaTypes } from './oci.ts';
 
 /** Imports the ELF file of a unikernel. Whether it can be booted is for the runtime to find out. */
 export async function importUnikernel(store: ImageStore, path: string, options: ImportOptions): Promise<Descriptor> {
@@ -14,7 +14,7 @@ export async function importUnikernel(store: ImageStore, path: string, options: 
   if (!isElf(head) || head[4] !== 2 || !isProgram) {
     throw new CloudosError('IMAGE_INVALID', `${path} is no 64-bit ELF program (ELF specification, e_ident, e_type)`);
   }
-  return importFile(store, path, mediaTypes.unikernel, mediaTypes.unikernelElf, options);
+  return importFiles(store, [{ path, mediaType: mediaTypes.unikernelElf }], mediaTypes.unikernel, options);
 }
 
 /** Imports the disk of a virtual machine as it is. */
@@ -22,7 +22,23 @@ export async function importDisk(store: ImageStore, path: string, options: Impor
   const head = await headOf(path, 512);
   if (head.length < 512) throw new CloudosError('IMAGE_INVALID', `${path} is too short for a disk`);
   const mediaType = isQcow2(head) ? mediaTypes.diskQcow2 : mediaTypes.diskRaw;
-  return importFile(store, path, mediaTypes.disk, mediaType, options);
+  const parts: { path: string; mediaType: string }[] = [{ path, mediaType }];
+  if (options.boot) {
+    const { kernel, initrd } = options.boot;
+    if (!isBzImage(await headOf(kernel, 0x206)) && !isElf(await headOf(kernel, 20))) {
+      throw new CloudosError('IMAGE_INVALID', `${kernel} is no kernel that a machine starts (bzImage, ELF)`);
+    }
+    parts.push({ path: kernel, mediaType: mediaTypes.diskKernel });
+    if (initrd !== undefined) parts.push({ path: initrd, mediaType: mediaTypes.diskInitrd });
+  }
+  const { commandLine } = options.boot ?? {};
+  const annotations = commandLine === undefined ? undefined : { [commandLineAnnotation]: commandLine };
+  return importFiles(store, parts, mediaTypes.disk, options, annotations);
+}
+
+/** Linux/x86 boot protocol: the header's magic number at 0x202. */
+function isBzImage(head: Buffer): boolean {
+  return head.length >= 0x206 && head.toString('latin1', 0x202, 0x206) === 'HdrS';
 }
 
 export function isElf(head: Buffer): boolean {
@@ -38,16 +54,20 @@ export function isPartitioned(head: Buffer): boolean {
   return head.length >= 512 && head[510] === 0x55 && head[511] === 0xaa;
 }
 
-/** An artefact of one blob with the empty configuration (OCI image specification 1.1, "Guidelines for Artifact Usage"). */
-async function importFile(
+/** An artefact of these blobs with the empty configuration (OCI image specification 1.1, "Guidelines for Artifact Usage"). */
+async function importFiles(
   store: ImageStore,
-  path: string,
+  parts: readonly { readonly path: string; readonly mediaType: string }[],
   artifactType: string,
-  mediaType: string,
   { onProgress }: ImportOptions,
+  annotations?: Readonly<Record<string, string>>,
 ): Promise<Descriptor> {
-  const { size } = await stat(path);
-  const blob = await store.blobs.put(counted(createReadStream(path), artifactType, size, onProgress));
+  const layers: Descriptor[] = [];
+  for (const { path, mediaType } of parts) {
+    const { size } = await stat(path);
+    const blob = await store.blobs.put(counted(createReadStream(path), artifactType, size, onProgress));
+    layers.push({ mediaType, ...blob });
+  }
   const config = { mediaType: mediaTypes.empty, ...(await store.blobs.put(Buffer.from('{}'))) };
-  return putManifest(store, config, [{ mediaType, ...blob }], artifactType);
+  return putManifest(store, config, layers, artifactType, annotations);
 }

@@ -85,6 +85,7 @@ export async function putManifest(
   config: Descriptor,
   layers: readonly Descriptor[],
   artifactType?: string,
+  annotations?: Readonly<Record<string, string>>,
 ): Promise<Descriptor> {
   const manifest = {
     schemaVersion: 2,
@@ -92,6 +93,7 @@ export async function putManifest(
     ...(artifactType === undefined ? {} : { artifactType }),
     config,
     layers,
+    ...(annotations === undefined ? {} : { annotations }),
   };
   const blob = await store.blobs.put(Buffer.from(JSON.stringify(manifest)));
   return { mediaType: mediaTypes.manifest, ...blob };

@@ -11,6 +11,10 @@ export interface ImportOptions {
   /** The registry may speak plain HTTP, or have a certificate that nobody vouches for. Default: it may not. */
   readonly insecureRegistry?: boolean | undefined;
   readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
+  /** A kernel that starts a disk in the place of firmware and boot loader: paths of files, and its command line. */
+  readonly boot?:
+    | { readonly kernel: string; readonly initrd?: string | undefined; readonly commandLine?: string | undefined }
+    | undefined;
   /** How a root file system that says nothing about it is run. */
   readonly program?:
     | {

@@ -1,6 +1,15 @@
-export { dockerArchive, flatArchive, layerStream, rootDirectory, squashfsDisk } from './forms.ts';
+export {
+  type DiskFiles,
+  diskFiles,
+  dockerArchive,
+  flatArchive,
+  layerStream,
+  rootDirectory,
+  squashfsDisk,
+} from './forms.ts';
 export {
   commandLine,
+  type DiskBoot,
   type DiskImage,
   type HostImage,
   type Image,

@@ -14,8 +14,12 @@ export const mediaTypes = {
   disk: 'application/vnd.cloudos.disk.v1',
   diskQcow2: 'application/vnd.cloudos.disk.v1.qcow2',
   diskRaw: 'application/vnd.cloudos.disk.v1.raw',
+  diskKernel: 'application/vnd.cloudos.disk.v1.kernel',
+  diskInitrd: 'application/vnd.cloudos.disk.v1.initrd',
 } as const;
 
+/** Of the manifest of a disk: what the kernel beside it is started with. */
+export const commandLineAnnotation = 'io.cloudos.disk.command-line';
 export const referenceAnnotation = 'org.opencontainers.image.ref.name';
 /** When the descriptor was put into the index, ISO 8601. */
 export const importedAnnotation = 'org.opencontainers.image.created';

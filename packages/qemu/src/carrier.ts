@@ -12,6 +12,8 @@ export interface QemuLaunch {
   readonly args: readonly string[];
   /** Opened for reading before privileges are dropped: `/dev/fd/3` and on. At most 6. */
   readonly files: readonly string[];
+  /** The chardev `console` is kept in a file of its own. */
+  readonly console?: boolean;
   /** Of QEMU itself: its memory with the guest's in it, its processor time. 0: no limit. */
   readonly limits: ResourceVector;
   readonly requests: ResourceVector;

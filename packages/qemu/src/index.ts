@@ -1,6 +1,7 @@
 export { type Accelerator, type AcceleratorChoice, chooseAccelerator, findQemu, judge } from './accelerator.ts';
 export { type AgentProgram, buildAgent, buildObstacle } from './agent-build.ts';
 export { AgentConnection, refusal } from './agent-connection.ts';
+export { AgentConnections } from './agent-connections.ts';
 export { type ExecDefaults, execByAgent } from './agent-exec.ts';
 export { type AgentMessage, decode, type Fields, types } from './agent-message.ts';
 export { bareCarrier } from './bare-carrier.ts';

@@ -75,6 +75,7 @@ export class ProcessCarrier implements Carrier {
       },
       shimGroup: groups.shimGroup(),
       logger: store.logger,
+      console: run.console,
       logMaxBytes: this.#options.logMaxBytes,
       logSizes: await logSizes(directory),
     });
@@ -177,8 +178,8 @@ export class ProcessCarrier implements Carrier {
 export async function prepareRun(store: VmStore, name: string): Promise<void> {
   const directory = store.directory(name);
   await rm(join(store.exitsDir, name), { force: true });
-  const own = ['run', 'ended', 'qemu.log', 'stdout.end', 'stderr.end', 'pid'];
-  const left = [...own, ...['out', 'err', 'qmp', 'end'].map((file) => join(machineDir, file))];
+  const own = ['run', 'ended', 'qemu.log', 'stdout.end', 'stderr.end', 'pid', 'console', 'console.1', 'console.end'];
+  const left = [...own, ...['out', 'err', 'console', 'qmp', 'agent', 'end'].map((file) => join(machineDir, file))];
   for (const file of left) await rm(join(directory, file), { force: true });
 }
 

@@ -16,6 +16,8 @@ export interface ShimPlan {
   readonly shimGroup?: string | undefined;
   /** Words that run the logger of both consoles, given the most bytes of a file. Absent: dd(1) for each, without times. */
   readonly logger?: readonly string[] | undefined;
+  /** A third console (`m/console`) is kept too, in a file of that name. */
+  readonly console?: boolean | undefined;
   readonly logMaxBytes: number;
   /** Bytes in the current log files. */
   readonly logSizes: { readonly stdout: number; readonly stderr: number };
@@ -30,7 +32,7 @@ export function shimScript(plan: ShimPlan): string {
 umask 077
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
-${plan.logger ? '' : loggerFunction(plan.logMaxBytes)}
+${plan.logger && !plan.console ? '' : loggerFunction(plan.logMaxBytes)}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }
@@ -39,20 +41,29 @@ start_time() {
 ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
 mkfifo -m 622 m/out m/err || exit 1
 exec 9<>m/out; exec 3<m/out; exec 4>m/out; exec 9<>m/err; exec 5<m/err; exec 6>m/err; exec 9>&-
+${plan.console ? consoleLogger(plan) : ':'}
 ${loggers(plan)}
 exec 3<&- 5<&-
 ${plan.child ? supervise(plan, plan.child) : 'echo ready; exec >/dev/null; cat >/dev/null'}
 `;
 }
 
+/** Holds 8, the end that is written to, as long as the script is there. */
+function consoleLogger({ logMaxBytes }: ShimPlan): string {
+  return `mkfifo -m 622 m/console || exit 1
+exec 9<>m/console; exec 7<m/console; exec 8>m/console; exec 9>&-
+( exec <&7 3<&- 4>&- 5<&- 6>&- 7<&- 8>&- >/dev/null 2>&1; logger console ${logBlocks(logMaxBytes, 0)} ) &
+exec 7<&-`;
+}
+
 function loggers({ logger, logMaxBytes, logSizes }: ShimPlan): string {
   if (logger) {
     const words = [...logger, String(logMaxBytes)].map(shellWord).join(' ');
-    return `( exec 4>&- 6>&-; exec ${words} </dev/null >/dev/null 2>&1 ) &`;
+    return `( exec 4>&- 6>&- 8>&-; exec ${words} </dev/null >/dev/null 2>&1 ) &`;
   }
   const blocks = (size: number) => logBlocks(logMaxBytes, size);
-  return `( exec <&3 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stdout ${blocks(logSizes.stdout)} ) &
-( exec <&5 3<&- 4>&- 5<&- 6>&- >/dev/null 2>&1; logger stderr ${blocks(logSizes.stderr)} ) &`;
+  return `( exec <&3 3<&- 4>&- 5<&- 6>&- 8>&- >/dev/null 2>&1; logger stdout ${blocks(logSizes.stdout)} ) &
+( exec <&5 3<&- 4>&- 5<&- 6>&- 8>&- >/dev/null 2>&1; logger stderr ${blocks(logSizes.stderr)} ) &`;
 }
 
 function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): string {
@@ -60,7 +71,7 @@ function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): strin
   const open = child.files.map((file, index) => `exec ${index + 3}<${shellWord(file)} || exit 98`);
   return `trap '' HUP INT TERM
 ( trap - HUP INT TERM
-  cd m; exec 4>&- 6>&-
+  cd m; exec 4>&- 6>&- 8>&-
   ${[...join, ...open, `exec ${child.command.map(shellWord).join(' ')}`].join('\n  ')} ) </dev/null >qemu.log 2>&1 &
 child=$!
 start_time "$child"; child_started=$started

@@ -22,6 +22,8 @@ export interface Machine {
   readonly disks: readonly string[];
   /** Machines of the same shape can take each other's snapshots. */
   readonly shape: string;
+  /** The carrier keeps what the chardev `console` (a pipe of that name) gets, in a file beside the logs. */
+  readonly console?: boolean;
   /** QEMU is started to take a state over: the flavour does so in `started`. */
   readonly incoming?: boolean;
   /** False: the card offers the guest no help of the tap (checksums, segmentation). Default true. */
@@ -37,6 +39,8 @@ export interface VmFlavour {
   fill?(vm: Vm): Promise<void>;
   /** A guest is being removed: give back what was taken for it. */
   removed?(vm: Vm): Promise<void>;
+  /** Called before each run: writes what the machine needs and depends on its address. */
+  prepare?(vm: Vm): Promise<void>;
   machine(vm: Vm): Promise<Machine>;
   /** QEMU answers; the guest begins, or goes on from a snapshot. Resolves when the guest's program runs. */
   started?(vm: Vm, qmp: QmpClient, resumed: boolean, isAlive: () => Promise<boolean>): Promise<void>;

@@ -106,6 +106,7 @@ export class VmLifecycle {
   async #run(environment: VmEnvironment, vm: Vm, snapshot: string | undefined): Promise<VmState> {
     const { carrier, flavour } = environment;
     const { state, name, directory } = vm;
+    await flavour.prepare?.(vm);
     const machine = await flavour.machine(vm);
     const source = snapshot === undefined ? undefined : await this.#snapshot(environment, vm, machine, snapshot);
     const { bridge, user } = this.#settings;
@@ -129,6 +130,7 @@ export class VmLifecycle {
         ...(source || machine.incoming ? ['-incoming', 'defer'] : []),
       ],
       files: machine.files,
+      ...(machine.console ? { console: true } : {}),
       limits: qemuLimits(state, machine),
       requests: state.spec.template.requests,
       ...(tap === undefined ? {} : { tap }),

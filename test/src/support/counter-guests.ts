@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, importImage } from '@cloudos/images';
-import { counterImage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { counterImage, obstacleToTestImages, obstacleToVmImage, shellImage, vmImage } from '@cloudos/test-images';
 
 const plugins = fileURLToPath(new URL('../../../plugins', import.meta.url));
 
@@ -31,16 +31,17 @@ const known: readonly CounterGuest[] = [
     command: ['serve'],
   },
   {
-    runtime: 'hyper',
-    plugin: '@cloudos/guest-hyper',
-    config: { memoryBytes: 128 * 2 ** 20 },
-    image: 'counter:1',
-  },
-  {
     runtime: 'lxd',
     plugin: '@cloudos/guest-lxd',
     config: { daemon: 'own' },
     image: 'shell:1',
+    command: ['/bin/counter'],
+  },
+  {
+    runtime: 'vm',
+    plugin: '@cloudos/guest-vm',
+    config: { diskBytes: 64 * 2 ** 20 },
+    image: 'vm:1',
     command: ['/bin/counter'],
   },
 ];
@@ -62,7 +63,7 @@ export function counterGuests(): readonly (CounterGuest | { readonly runtime: st
 /** Why the images cannot be made here; undefined when they can. */
 export function obstacleToCounters(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root: run the tests as root';
-  return obstacleToTestImages();
+  return obstacleToTestImages() ?? obstacleToVmImage();
 }
 
 /** Brings the counter into the image store, in every form that a runtime runs. */
@@ -70,6 +71,7 @@ export async function importCounters(stateDir: string): Promise<void> {
   const store = ImageStore.of(stateDir);
   await counterImage(store);
   await shellImage(store);
+  await vmImage(store);
   const source = path.join(plugins, 'guest-unikernel/unikernel');
   if (!existsSync(source)) return;
   const directory = mkdtempSync(path.join(tmpdir(), 'cloudos-counter-'));

@@ -20,6 +20,9 @@ interface Round {
 export interface Subject {
   readonly name: string;
   readonly config: unknown;
+  /** Default `counter:1`, with the program that it has. */
+  readonly image?: string;
+  readonly command?: readonly string[];
   readonly prepare: (store: ImageStore) => Promise<unknown>;
   readonly bare?: () => Promise<number>;
   readonly startMaxMs?: number;
@@ -42,11 +45,11 @@ export async function measureGuests<Config>(
   try {
     const print = await firstValueFrom(driver.fingerprint());
     if (!print.available) return progress(`${subject.name} passed over: ${print.reason} (${print.remedy})`);
-    await round(driver, 'first'); // what is made once for each image
+    await round(driver, subject, 'first'); // what is made once for each image
     for (let index = 0; index < (quick ? 3 : 20); index++) {
       progress(`${subject.name}, round ${index + 1}`);
       if (subject.bare) bare.push(await subject.bare());
-      rounds.push(await round(driver, `r${index}`));
+      rounds.push(await round(driver, subject, `r${index}`));
     }
   } finally {
     await driver.purge();
@@ -73,9 +76,9 @@ export async function measureGuests<Config>(
   report({ name: `${subject.name}.memory`, value: memory, unit: 'MB', ...none, ...limit(undefined, memory) });
 }
 
-async function round(driver: GuestDriver, instance: string): Promise<Round> {
+async function round(driver: GuestDriver, { image = 'counter:1', command }: Subject, instance: string): Promise<Round> {
   const limits = {};
-  const template = guestTemplate.parse({ image: 'counter:1', ports: [{ port: 80 }], requests: {}, limits });
+  const template = guestTemplate.parse({ image, command, ports: [{ port: 80 }], requests: {}, limits });
   const spec: GuestSpec = { instance, workload: 'default/bench', node: 'bench', template };
   const begun = performance.now();
   await driver.create(spec);

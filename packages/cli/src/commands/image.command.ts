@@ -25,6 +25,9 @@ interface ImportCommandOptions {
   readonly cmd?: string[];
   readonly env?: string[];
   readonly insecureRegistry?: boolean;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly kernelArgs?: string;
   readonly output: string;
 }
 
@@ -45,6 +48,9 @@ export function addImage(program: Command, context: CliContext): void {
     .option('--cmd <words>', 'for a root file system: arguments when none are given, separated by commas', listOption)
     .option('--env <name=value>', 'for a root file system: a variable; more than once', gathered)
     .option('--insecure-registry', 'the registry may speak plain HTTP, or have a certificate that nobody vouches for')
+    .option('--kernel <file>', 'for a disk: a kernel that starts it, in the place of a boot loader')
+    .option('--initrd <file>', 'for a disk with --kernel: its initial file system')
+    .option('--kernel-args <line>', 'for a disk with --kernel: its command line, such as "root=/dev/vda console=ttyS0"')
     .addOption(outputOption('table', 'json', 'yaml', 'name'))
     .addHelpText('after', importHelp)
     .action((source: string, options: ImportCommandOptions) => importFrom(context, source, options));
@@ -91,6 +97,7 @@ Examples:
   cloudos image import busybox.tar --reference busybox:1
   cloudos image import ./rootfs --reference app:1 --entrypoint /bin/app,--verbose
   cloudos image import counter.elf
+  cloudos image import disk.img --as disk --kernel vmlinuz --initrd initrd.img --kernel-args "root=/dev/vda console=ttyS0"
   cloudos image import docker.io/library/alpine:3.20
   cloudos image import docker://127.0.0.1:5000/app:1 --insecure-registry`;
 
@@ -117,6 +124,7 @@ async function importFrom(context: CliContext, source: string, options: ImportCo
         reference: options.reference,
         insecureRegistry: options.insecureRegistry,
         program: programOf(options),
+        ...bootOf(context, options),
         ...(shown && { onProgress: ({ what, doneBytes, totalBytes }) => bar.show(what, doneBytes, totalBytes) }),
       },
     );
@@ -143,6 +151,12 @@ function programOf({ entrypoint, cmd, env }: ImportCommandOptions) {
     ...(cmd ? { cmd } : {}),
     ...(variables.length > 0 ? { env: Object.fromEntries(variables) } : {}),
   };
+}
+
+function bootOf({ cwd }: CliContext, { kernel, initrd, kernelArgs }: ImportCommandOptions) {
+  if (kernel === undefined) return {};
+  const more = initrd === undefined ? {} : { initrd: resolve(cwd, initrd) };
+  return { boot: { kernel: resolve(cwd, kernel), commandLine: kernelArgs, ...more } };
 }
 
 function importedLine(image: Image): string {

@@ -1,0 +1,68 @@
+import type { VmNetworkState } from '@cloudos/qemu';
+
+export interface HardwareOptions {
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly memoryMiB: number;
+  readonly vcpus: number;
+  readonly network: VmNetworkState | undefined;
+  readonly format: 'qcow2' | 'raw';
+  /** The chardev that the serial port is connected to. */
+  readonly console: 'out' | 'console';
+  readonly boot?: { readonly initrd: boolean; readonly commandLine: string } | undefined;
+}
+
+/** Names below `m`: the overlay that a machine writes to. */
+export const overlayFile = 'disk.qcow2';
+
+/**
+ * A PC with virtio devices on PCI. Files in order: 3 the disk of the image, 4 the seed, then kernel and initrd. Disk and
+ * seed are handed to QEMU as open descriptors: its user may not be able to open them.
+ */
+export function hardware(options: HardwareOptions): string[] {
+  const { accelerator, memoryMiB, vcpus, network } = options;
+  const port = (nr: number, chardev: string, name: string) => [
+    '-device',
+    `virtserialport,bus=serial.0,nr=${nr},chardev=${chardev},name=${name}`,
+  ];
+  const mac = network ? `,mac=${network.mac}` : '';
+  return [
+    ...['-M', 'pc,vmport=off', '-m', `${memoryMiB}M`, '-smp', String(vcpus), '-no-reboot'],
+    ...['-accel', accelerator === 'tcg' ? 'tcg,tb-size=64' : 'kvm', '-cpu', accelerator === 'tcg' ? 'qemu64' : 'host'],
+    ...(options.console === 'console' ? ['-chardev', 'file,id=console,path=console,append=on'] : []),
+    ...['-serial', `chardev:${options.console}`],
+    ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off', '-chardev', 'file,id=end,path=end,append=on'],
+    ...['-device', 'virtio-serial-pci,id=serial,max_ports=8'],
+    ...port(1, 'agent', 'agent'),
+    // Where the console is the guest's output, its program has none.
+    ...(options.console === 'console' ? [...port(2, 'out', 'stdout'), ...port(3, 'err', 'stderr')] : []),
+    ...port(4, 'end', 'end'),
+    ...disks(options.format),
+    ...['-device', `virtio-blk-pci,drive=disk${options.boot ? '' : ',bootindex=0'}`],
+    ...['-device', 'virtio-blk-pci,drive=seed'],
+    ...['-device', `virtio-net-pci,netdev=n0,romfile=${mac}`],
+    ...['-object', 'rng-builtin,id=rng', '-device', 'virtio-rng-pci,rng=rng'],
+    ...kernel(options.boot),
+  ];
+}
+
+function disks(format: 'qcow2' | 'raw'): string[] {
+  const file = (filename: string, more: object) => ({ driver: 'file', filename, ...more });
+  const given = (descriptor: number) => file(`/dev/fdset/${descriptor}`, { 'read-only': true, locking: 'off' });
+  // A qcow2 that names another file in its header gets nothing of it.
+  const base = { driver: format, file: given(3), ...(format === 'qcow2' ? { backing: null } : {}) };
+  const blocks = [
+    { 'node-name': 'base', 'read-only': true, ...base },
+    { 'node-name': 'disk', driver: 'qcow2', discard: 'unmap', file: file(overlayFile, {}), backing: 'base' },
+    { 'node-name': 'seed', driver: 'raw', 'read-only': true, file: given(4) },
+  ];
+  return [
+    ...['-add-fd', 'fd=3,set=3', '-add-fd', 'fd=4,set=4'],
+    ...blocks.flatMap((block) => ['-blockdev', JSON.stringify(block)]),
+  ];
+}
+
+function kernel(boot: HardwareOptions['boot']): string[] {
+  if (!boot) return [];
+  const initrd = boot.initrd ? ['-initrd', '/dev/fd/6'] : [];
+  return ['-kernel', '/dev/fd/5', ...initrd, '-append', boot.commandLine];
+}

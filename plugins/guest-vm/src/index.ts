@@ -1,0 +1,1 @@
+export { guestVm as default, type VmGuestConfig, vmGuestConfig } from './plugin.ts';
