@@ -10,8 +10,11 @@ import { blockKey, metaKeys } from './keys.ts';
 
 /** Bytes in the journal alone after which they are brought into the database. */
 export const checkpointBytes = 4 * 1024 * 1024;
-/** How long events are in the journal alone at most, in milliseconds, where the database keeps up. */
-export const checkpointDelayMs = 200;
+/**
+ * How long events are in the journal alone at most, in milliseconds, where the database keeps up. A flush of the journal
+ * that meets one of the database waits for it: so seldom that it is not seen in one append of a hundred.
+ */
+export const checkpointDelayMs = 2_000;
 /** After a checkpoint that found the disk full, in milliseconds. */
 const retryDelayMs = 500;
 

@@ -7,7 +7,7 @@ import { metaKeys } from './keys.ts';
 /** Postings held in memory before they are written. */
 export const postingsPendingMax = 131_072;
 /** How long postings wait at most before they are written, in milliseconds. */
-export const indexDelayMs = 1000;
+export const indexDelayMs = 5_000;
 /** Index rows in one transaction, so that none keeps the thread, or the disk, for long. */
 export const indexRowsPerCommit = 256;
 /** Events after which the heads of all streams are saved (or twice as many events as there are streams). */

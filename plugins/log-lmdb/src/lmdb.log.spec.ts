@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { checkpointBytes, checkpointDelayMs } from './checkpointer.ts';
 import { appendsInFlightMax } from './committer.ts';
 import { LmdbEventLog } from './lmdb.log.ts';
 import { openLogReader } from './reader.ts';
@@ -169,4 +170,28 @@ describe('the log of one writing process', () => {
     await reader.close();
     await log.close();
   });
+
+  it('disturbs the flushes of a trickle with few of the database', async () => {
+    let flushes = 0;
+    const log = await LmdbEventLog.open({
+      directory,
+      wrapRows: (rows) =>
+        new Proxy(rows, {
+          get(target, key) {
+            if (key === 'flushed') flushes++;
+            const value: unknown = Reflect.get(target, key, target);
+            return typeof value === 'function' ? value.bind(target) : value;
+          },
+        }),
+    });
+    const begin = performance.now();
+    while (performance.now() - begin < 1_000) await log.append('s', [event(0)], 'any');
+    expect(flushes).toBeLessThanOrEqual(Math.ceil((performance.now() - begin) / checkpointDelayMs) + byVolume(log));
+    await log.close();
+  });
 });
+
+/** Checkpoints that as many events call for, each in a block of its own. */
+function byVolume(log: LmdbEventLog): number {
+  return Math.ceil(((log.head() + 1) * 4_500) / checkpointBytes);
+}
