@@ -82,7 +82,8 @@ export class Appender {
       return Promise.reject(new CloudosError('KERNEL_UNREACHABLE', 'the appender was closed'));
     const named = events.map((event) => (event.id === undefined ? { ...event, id: newId() } : event));
     return new Promise((resolve, reject) => {
-      const pending = new Pending({ stream, events: named, expected }, this.#pending, resolve, reject);
+      const params = expected === 'any' ? { stream, events: named } : { stream, events: named, expected };
+      const pending = new Pending(params, this.#pending, resolve, reject);
       if (!this.#connection) this.#connect();
       this.#send(pending);
     });
