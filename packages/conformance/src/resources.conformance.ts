@@ -5,6 +5,7 @@ import { ResourcesHarness, resourcesPolicy } from './resources/resources-harness
 import { nodeTests } from './resources/resources-nodes.ts';
 import { placementTests } from './resources/resources-placement.ts';
 import { replayTests } from './resources/resources-replay.ts';
+import { starvationTests } from './resources/resources-starvation.ts';
 
 export interface ResourcesConformanceOptions {
   /** Configuration as a stack file would give it; goes through the schema of the plugin. */
@@ -34,8 +35,10 @@ export interface ResourcesSuite {
  *
  * Every decision in every test is checked against an account of the log kept by the suite: nothing is placed twice,
  * over capacity, or where a constraint, a runtime, a cordon, a loss, a port of the node or a rule about company forbids it.
- * `plugin.supports` selects tests: `preemption`, `spreading`, `snapshot`, `company`, `ports`, `starvationFree`. Without `preemption`, that nobody is ever
- * preempted for another is tested.
+ * `plugin.supports` selects tests: `preemption`, `spreading`, `snapshot`, `company`, `ports`,
+ * `starvationFree` (a large request gets its place though small ones of its priority come and go), `guarantee` (an owner
+ * gets what is guaranteed though others come and go). Without `preemption`, that nobody is ever preempted for another is
+ * tested.
  */
 export function resourcesConformance<Config>(
   plugin: PluginDefinition<'resources', Config>,
@@ -61,6 +64,7 @@ export function resourcesConformance<Config>(
     };
     placementTests(suite);
     companyTests(suite);
+    starvationTests(suite);
     nodeTests(suite);
     replayTests(suite);
   });

@@ -8,6 +8,8 @@ export interface ClusterOptions {
   readonly domains: readonly string[];
   /** Whether instances of different workloads never wait in one group. */
   readonly groupByWorkload?: boolean;
+  /** Whether it is noted which groups have changed. Default: not. */
+  readonly notesChanges?: boolean;
   /** Whether named reservations are kept (alloc sets). Otherwise they are nobody's: who names one is placed like others. */
   readonly reservations?: boolean;
   /** Attribute of nodes by which workloads are kept together: the first instance of one decides for the others. */

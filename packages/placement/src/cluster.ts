@@ -53,7 +53,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     this.options = options;
-    this.groups = new PendingGroups(options.groupByWorkload === true);
+    this.groups = new PendingGroups(options.groupByWorkload === true, options.notesChanges);
     this.nodes = new NodeTable(options.tiers, options.domains, options.lending !== undefined);
     this.shapes = new Shapes(this.nodes.facts);
     this.company = new CompanyIndex(
@@ -345,7 +345,7 @@ export class Cluster {
   #tell(instance: string, signature: string): void {
     const record = this.instances.get(instance);
     if (!record) return;
-    if (record.group) record.group.tell(record, signature, this.version);
+    if (record.group) this.groups.tell(record.group, record, signature, this.version);
     else record.told = signature;
   }
 

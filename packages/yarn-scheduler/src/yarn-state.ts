@@ -7,13 +7,14 @@ import { Partitions } from './partitions.ts';
 import type { Queue } from './queues/queue.ts';
 import { queueFor } from './queues/queue-placement.ts';
 import { pathOf, QueueTree, type Quota } from './queues/queue-tree.ts';
+import { Waiting } from './waiting.ts';
 
 /** The user of whom nothing else is said. */
 export const userDefault = 'nobody';
 
 /** How the shared bookkeeping is set up: one tier (queues tell who comes first), racks as failure domains. */
 export function clusterOptions(config: YarnConfig): ClusterOptions {
-  return { tiers: 1, tierOf: () => 0, domains: [config.rackAttribute], groupByWorkload: true };
+  return { tiers: 1, tierOf: () => 0, domains: [config.rackAttribute], groupByWorkload: true, notesChanges: true };
 }
 
 /** The cluster, the queues over it and the applications in them, as the log tells it. */
@@ -30,6 +31,8 @@ export class YarnState {
   readonly stoppedOwners = new Set<string>();
   /** Those that no queue takes, in the order in which they were turned away. */
   readonly turnedAway = new Set<Application>();
+  /** Everyone who waits, as a round looks at them. */
+  readonly waiting = new Waiting(this);
   /** Applications that were ever submitted. */
   submitted = 0;
   /** When something was preempted for a queue last (epoch ms); -1 before the first time. */
@@ -203,6 +206,7 @@ export class YarnState {
   reserve(record: InstanceRecord, slot: number): void {
     this.unreserve(record);
     this.reservations.set(record, slot);
+    if (record.group) this.cluster.groups.noteChange(record.group);
     this.cluster.nodes.reserve(slot, record.shape, 1);
     const { cpu, memory } = record.shape;
     this.chargeQueue(this.applications.get(record.workload.name)!, this.partitions.of(slot), cpu, memory);
@@ -212,6 +216,7 @@ export class YarnState {
     const slot = this.reservations.get(record);
     if (slot === undefined) return;
     this.reservations.delete(record);
+    if (record.group) this.cluster.groups.noteChange(record.group);
     this.cluster.nodes.reserve(slot, record.shape, -1);
     const { cpu, memory } = record.shape;
     this.chargeQueue(this.applications.get(record.workload.name)!, this.partitions.of(slot), -cpu, -memory);
@@ -298,6 +303,7 @@ export class YarnState {
     for (const application of this.turnedAway) {
       if (application.queue !== queue || application.rejection?.constraint !== 'maximum applications') continue;
       this.shares();
+      for (const { group } of application.instances) if (group) this.cluster.groups.noteChange(group);
       return this.#accept(application, queue);
     }
   }
@@ -310,6 +316,7 @@ export class YarnState {
     for (const path of made) this.tree.make(path);
     this.#stale = true;
     this.turnedAway.clear();
+    this.waiting.reset();
     for (const application of this.applications.values()) this.#resettle(application);
     for (const [record, slot] of this.reservations) {
       const { cpu, memory } = record.shape;

@@ -1,4 +1,4 @@
-import { type InstanceRecord, type PendingGroup, PendingWalk } from '@cloudos/placement';
+import { type InstanceRecord, type Kin, type PendingGroup, PendingWalk } from '@cloudos/placement';
 import { event, type NewEvent } from '@cloudos/sdk';
 import { Agents } from './agents.ts';
 import { frameworkEvent } from './framework-events.ts';
@@ -33,6 +33,8 @@ export class AllocationRound {
   readonly #evicted = new Set<InstanceRecord>();
   readonly #queues = new Map<ShareNode, Queue>();
   readonly #outside: OutsideOffers;
+  /** By group, kins of which one found no place and from whom others keep away. */
+  readonly #shunned = new Map<PendingGroup, Set<Kin>>();
 
   constructor(state: MesosState, now: number) {
     this.#state = state;
@@ -157,7 +159,7 @@ export class AllocationRound {
     if (!record) return false;
     if (promised && !this.#guarantees.within(role, record.shape)) return false;
     const obstacle = this.#obstacle(role, record);
-    const slot = obstacle ? -1 : this.#agents.find(record);
+    const slot = obstacle || this.#shunned.get(record.group!)?.has(record.kin) ? -1 : this.#agents.find(record);
     if (slot >= 0) {
       this.#place(record, slot, client);
       walk.advance();
@@ -165,6 +167,14 @@ export class AllocationRound {
     }
     if (promised) return false;
     if (!obstacle) this.#takeBackOffer(record, client);
+    const { company } = this.#state.cluster;
+    if (!obstacle && company.binds(record.kin) && record.kin.rules.length === 0) {
+      // others keep away from its workload: that says nothing about the rest of the group
+      this.#shunned.set(record.group!, (this.#shunned.get(record.group!) ?? new Set()).add(record.kin));
+      this.#explainOne(record);
+      walk.advance();
+      return true;
+    }
     const { group, at } = walk.drop();
     this.#explain(group, at, record, obstacle);
     return true;
@@ -233,5 +243,11 @@ export class AllocationRound {
       if (this.#full) return;
       this.events.push(event('InstanceUnplaceable', { instance: record.id, reasons }));
     }
+  }
+
+  #explainOne(record: InstanceRecord): void {
+    const { reasons, signature } = this.#explainer.reasonsFor(record, undefined);
+    if (record.told === signature || this.#full) return;
+    this.events.push(event('InstanceUnplaceable', { instance: record.id, reasons }));
   }
 }

@@ -12,7 +12,7 @@ import { type ShareNode, ShareTree } from './share-tree.ts';
 export const frameworkPrefix = 'fw-';
 
 /** Mesos knows no priorities between frameworks: one tier. Within a framework they order what it launches. */
-export const clusterOptions: ClusterOptions = { tiers: 1, tierOf: () => 0, domains: [], groupByWorkload: true };
+export const clusterOptions: ClusterOptions = { tiers: 1, tierOf: () => 0, domains: [] };
 
 /** The master's view: agents and instances, roles and their shares, reservations, frameworks and their offers. */
 export class MesosState {

@@ -20,6 +20,7 @@ export default definePlugin({
     ownerState: true,
     reservations: false,
     maintenance: true,
+    guarantee: true,
   },
   config: mesosConfig,
   create: (_context, config) => mesosPolicy(config),

@@ -34,7 +34,7 @@ interface SavedMesos {
 export function mesosSnapshot(config: MesosConfig): PolicySnapshot<MesosState> {
   const inner = clusterSnapshot(clusterOptions);
   return {
-    version: 1 + 1_000 * inner.version,
+    version: 2 + 1_000 * inner.version,
     save: (state) => ({ ...structuredClone(save(state)), cluster: inner.save(state.cluster) }),
     load(saved) {
       const given = saved as SavedMesos;

@@ -19,6 +19,8 @@ export default definePlugin({
     ownerState: true,
     reservations: false,
     maintenance: true,
+    starvationFree: true,
+    guarantee: true,
   },
   config: yarnConfig,
   create: (_context, config) => yarnPolicy(config),

@@ -101,27 +101,4 @@ export function companyTests(suite: ResourcesSuite): void {
       expect(placements(cluster.give(guestRemoved('a', 'n1')))).toEqual({ b: 'n1' });
     });
   });
-
-  describe.runIf(suite.supports.starvationFree)('starvation', () => {
-    test('small ones that come and go do not keep a large one of the same priority out for ever', () => {
-      const cluster = suite.harness();
-      const one = vector({ cpuMillis: 1_000 });
-      const names = ['s0', 's1', 's2', 's3'];
-      cluster.give(
-        joined('n1'),
-        ...names.map((name) => requested(name, { requests: one, workload: `default/${name}` })),
-      );
-      cluster.give(requested('large', { requests: vector({ cpuMillis: 4_000 }), workload: 'default/large' }));
-      for (let round = 4; round < 40 && cluster.oracle.instances.get('large')?.node === undefined; round++) {
-        const gone = names.shift();
-        if (gone === undefined) break;
-        names.push(`s${round}`);
-        const next = requested(`s${round}`, { requests: one, workload: `default/s${round}` });
-        cluster.now += 60_000;
-        const placed = cluster.oracle.instances.get(gone)?.node !== undefined;
-        cluster.give(next, withdrawn(gone), ...(placed ? [guestRemoved(gone, 'n1')] : []));
-      }
-      expect(cluster.oracle.instances.get('large')?.node).toBe('n1');
-    });
-  });
 }

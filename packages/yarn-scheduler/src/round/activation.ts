@@ -8,6 +8,14 @@ export interface Obstacle {
   readonly message: string;
 }
 
+/** No node can take it: the reasons are those of the nodes. */
+export const atNodes: Obstacle = { constraint: 'nodes', message: '' };
+/** There is a node, but not where it would rather be. */
+export const localityObstacle: Obstacle = {
+  constraint: 'locality',
+  message: 'it waits a while for room near to what it wants to be with; there is room elsewhere',
+};
+
 /**
  * Which of the applications that wait may run: those that run already; then, in the order of submission, as many as
  * `max-parallel-apps` and the share of application masters let in. Hadoop documentation, "Capacity Scheduler",

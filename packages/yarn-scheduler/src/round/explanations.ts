@@ -7,6 +7,7 @@ import {
   type Shape,
   signatureOf,
 } from '@cloudos/placement';
+import type { WaitingClass } from '../waiting.ts';
 import type { YarnState } from '../yarn-state.ts';
 import type { Obstacle } from './activation.ts';
 import type { Limits } from './limit-checks.ts';
@@ -38,10 +39,24 @@ export class Explanations {
     this.#nodes = nodes;
   }
 
-  /** Whether everyone of the group was told what stands in the way at the nodes, and nothing has changed there since. */
+  /** Whether everyone of the group was told what stands in the way at the nodes, and that is so still. */
   knownOfNodes(group: PendingGroup): boolean {
-    const { factsChangedAt } = this.#state.cluster;
-    return !ofQueues.has(group.signature) && group.toldAll(group.signature) && factsChangedAt <= group.toldAt;
+    const { factsChangedAt, company } = this.#state.cluster;
+    if (ofQueues.has(group.signature) || !group.toldAll(group.signature)) return false;
+    if (factsChangedAt <= group.toldAt) return true;
+    // without company the reasons are the same for all who ask for the same
+    return company.idle && group.signature === signatureOf(this.#reasonsOfNodes(group));
+  }
+
+  /** The same of all groups of a class, or that they were told this obstacle, or what the nodes lack now. */
+  knownOfClass(kind: WaitingClass, obstacle?: Obstacle): boolean {
+    const { cluster } = this.#state;
+    const told = kind.toldAll;
+    if (told === undefined) return false;
+    if (obstacle) return told === obstacle.constraint;
+    if (ofQueues.has(told)) return false;
+    if (kind.toldSince(cluster.factsChangedAt)) return true;
+    return cluster.company.idle && told === signatureOf(this.#reasonsOfNodes(kind.entries[0]!.groups[0]!));
   }
 
   /**

@@ -19,15 +19,15 @@ export class Limits {
     this.#byMemoryOnly = state.config.resourceCalculator === 'default';
   }
 
-  /** The user of the application asks for something. */
-  activate({ queue, user }: Application): void {
-    let active = this.#active.get(queue!);
+  /** The user asks for something in the queue. */
+  activate(queue: Queue, user: string): void {
+    let active = this.#active.get(queue);
     if (!active) {
       active = { weights: new Map(), sum: 0 };
-      this.#active.set(queue!, active);
+      this.#active.set(queue, active);
     }
     if (active.weights.has(user)) return;
-    const weight = queue!.settings.userWeights[user] ?? 1;
+    const weight = queue.settings.userWeights[user] ?? 1;
     active.weights.set(user, weight);
     active.sum += weight;
   }

@@ -2,6 +2,8 @@ import { type InstanceRecord, PendingWalk } from '@cloudos/placement';
 import type { Application } from '../application.ts';
 import type { Queue } from '../queues/queue.ts';
 import { TurnHeap } from '../turn-heap.ts';
+import type { WaitingClass } from '../waiting.ts';
+import type { YarnState } from '../yarn-state.ts';
 
 /** What all turns of a round look at. */
 export interface TurnContext {
@@ -11,8 +13,32 @@ export interface TurnContext {
   readonly total: readonly [cpu: number, memory: number];
 }
 
+/** Of that state. */
+export function contextOf({ config, partitions }: YarnState): TurnContext {
+  const { totals } = partitions;
+  let [cpu, memory] = [0, 0];
+  for (let at = 0; at < totals.length; at += 2) {
+    cpu += totals[at]!;
+    memory += totals[at + 1]!;
+  }
+  return { byMemoryOnly: config.resourceCalculator === 'default', total: [cpu, memory] };
+}
+
+/** Who of a queue without children is next: an application, or a class of instances that ask for the same. */
+export interface Turn {
+  readonly walk: PendingWalk;
+  /** That of the one who is next. */
+  readonly application: Application;
+  readonly next: InstanceRecord | undefined;
+  /** Where the one who is next waits among the others; where those are the same, applications go by their order. */
+  readonly key: number;
+  /** The one who is next was served. */
+  advance(): void;
+  rekey(policy: string, context: TurnContext): void;
+}
+
 /** An application during a round: who of it is next. */
-export class ApplicationTurn {
+export class ApplicationTurn implements Turn {
   readonly application: Application;
   readonly walk = new PendingWalk();
   /** Position among the others: the smaller the earlier. */
@@ -27,12 +53,63 @@ export class ApplicationTurn {
     return this.walk.current();
   }
 
-  /** `fifo`: by priority, then by submission. `fair`: by memory in use. `drf`: by dominant share. */
+  advance(): void {
+    this.walk.advance();
+  }
+
   rekey(policy: string, context: TurnContext): void {
-    const { application } = this;
-    if (policy === 'fair') this.key = application.memory;
-    else if (policy === 'drf') this.key = dominant(application.cpu, application.memory, context);
-    else this.key = -(this.next?.priority ?? 0);
+    this.key = keyOf(policy, context, this.application, this.next?.priority ?? 0);
+  }
+}
+
+/** `fifo`: by priority, then by submission. `fair`: by memory in use. `drf`: by dominant share. */
+function keyOf(policy: string, context: TurnContext, { cpu, memory }: Application, priority: number): number {
+  if (policy === 'fair') return memory;
+  return policy === 'drf' ? dominant(cpu, memory, context) : -priority;
+}
+
+/** A class during a round, in a queue that is served `fifo`; elsewhere one of a single application. */
+export class ClassTurn implements Turn {
+  readonly kind: WaitingClass;
+  key: number;
+  /** Index of the application whose turn it is. */
+  at = -1;
+  /** How many of it were served. */
+  served = 0;
+  /** No node can take any of those who are left. */
+  hopeless = false;
+  walk = new PendingWalk();
+
+  constructor(kind: WaitingClass) {
+    this.kind = kind;
+    this.key = -kind.priority;
+    this.skip();
+  }
+
+  get application(): Application {
+    return this.kind.entries[this.at]!.application;
+  }
+
+  get next(): InstanceRecord | undefined {
+    return this.walk.current();
+  }
+
+  advance(): void {
+    this.served++;
+    this.walk.advance();
+    if (!this.walk.current()) this.skip();
+  }
+
+  /** The rest of the application is left out: it is the next one's turn. */
+  skip(): void {
+    do {
+      this.walk = new PendingWalk();
+      for (const group of this.kind.entries[++this.at]?.groups ?? []) this.walk.add(group);
+    } while (!this.walk.current() && this.at < this.kind.entries.length);
+  }
+
+  rekey(policy: string, context: TurnContext): void {
+    this.key = keyOf(policy, context, this.application, this.kind.priority);
   }
 }
 
@@ -45,7 +122,7 @@ export class QueueTurn {
   readonly queue: Queue;
   readonly parent: QueueTurn | undefined;
   readonly children = new TurnHeap<QueueTurn>(beforeQueue);
-  readonly applications = new TurnHeap<ApplicationTurn>(beforeApplication);
+  readonly applications = new TurnHeap<Turn>(beforeApplication);
   /** 0 before 1: below what it is guaranteed, or below its minimum. */
   rank = 0;
   key = 0;
@@ -68,9 +145,16 @@ export class QueueTurn {
     this.applications.add(turn);
   }
 
+  addClass(turn: ClassTurn): void {
+    turn.rekey(this.#policy, this.#context);
+    this.applications.add(turn);
+  }
+
   /** Someone of the first application was placed, or waits on: it finds its new place. */
   settleApplication(): void {
-    this.applications.first?.rekey(this.#policy, this.#context);
+    const { first } = this.applications;
+    if (first && !first.next) return this.applications.drop();
+    first?.rekey(this.#policy, this.#context);
     this.applications.settle();
   }
 
@@ -113,8 +197,10 @@ function beforeQueue(one: QueueTurn, other: QueueTurn): boolean {
   return one.key < other.key || (one.key === other.key && one.queue.index < other.queue.index);
 }
 
-function beforeApplication(one: ApplicationTurn, other: ApplicationTurn): boolean {
-  return one.key < other.key || (one.key === other.key && one.application.order < other.application.order);
+function beforeApplication(one: Turn, other: Turn): boolean {
+  if (one.key !== other.key) return one.key < other.key;
+  const order = one.application.order - other.application.order;
+  return order < 0 || (order === 0 && (one.next?.order ?? 0) < (other.next?.order ?? 0));
 }
 
 function sum(amounts: Float64Array, dimension: 0 | 1): number {

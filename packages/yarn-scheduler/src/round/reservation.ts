@@ -14,12 +14,11 @@ export function chooseReserved(
   partition: number,
   neverLarge: Set<Shape>,
 ): number {
-  const { reservations, partitions, config } = state;
+  const { reservations, partitions } = state;
   const { nodes } = state.cluster;
   const { shape, workload } = record;
-  if (neverLarge.has(shape)) return -1;
+  if (neverLarge.has(shape) || allKept(state, partition)) return -1;
   const slots = partitions.slots(partition);
-  if (reservations.size >= Math.max(1, Math.floor(slots.length * config.reservations.nodesShareMax))) return -1;
   const kept = new Set<number>();
   for (const [other, slot] of reservations) {
     if (other.workload === workload) return -1;
@@ -51,4 +50,10 @@ export function chooseReserved(
   }
   if (best < 0 && kept.size === 0 && !state.cluster.company.binds(record.kin)) neverLarge.add(shape);
   return best;
+}
+
+/** Whether as many nodes are kept as may be kept. */
+export function allKept({ reservations, partitions, config }: YarnState, partition: number): boolean {
+  const nodes = partitions.slots(partition).length;
+  return reservations.size >= Math.max(1, Math.floor(nodes * config.reservations.nodesShareMax));
 }

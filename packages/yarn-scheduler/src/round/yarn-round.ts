@@ -3,20 +3,20 @@ import {
   type InstanceRecord,
   maintenanceNoticeDefaultMs,
   type PendingGroup,
-  type Shape,
 } from '@cloudos/placement';
 import { type Decision, event, type NewEvent } from '@cloudos/sdk';
 import type { Application } from '../application.ts';
-import { nodeReserved } from '../events.ts';
 import type { Queue } from '../queues/queue.ts';
+import { WaitingClass } from '../waiting.ts';
 import type { YarnState } from '../yarn-state.ts';
-import { Activation, type Obstacle } from './activation.ts';
+import { Activation, atNodes, localityObstacle, type Obstacle } from './activation.ts';
 import { Explanations } from './explanations.ts';
 import { Limits } from './limit-checks.ts';
 import { NodeChoice } from './node-choice.ts';
 import { choosePreemptions } from './preemption.ts';
-import { QueueTurn, type TurnContext } from './queue-turn.ts';
-import { chooseReserved } from './reservation.ts';
+import { ClassTurn, contextOf, QueueTurn, type Turn, type TurnContext } from './queue-turn.ts';
+import { Reserving } from './reserving.ts';
+import { bySubmission, firstOf } from './submission-order.ts';
 
 /**
  * One `react`: moves instances off draining nodes, serves those for whom nodes are kept, then lets queues and
@@ -67,14 +67,13 @@ class YarnRound {
   readonly #waiting: Application[] = [];
   readonly #starving: Starving[] = [];
   readonly #placed: InstanceRecord[] = [];
+  readonly #placedOf = new Map<PendingGroup, number>();
   readonly #slots: number[] = [];
   readonly #freed: (readonly [record: InstanceRecord, slot: number])[] = [];
-  readonly #reserved: (readonly [record: InstanceRecord, slot: number])[] = [];
+  readonly #reserving: Reserving;
   readonly #victims = new Set<InstanceRecord>();
   /** Served out of turn. They are in their groups still. */
   readonly #served = new Set<InstanceRecord>();
-  /** Shapes for which no node was found that could ever be kept. */
-  readonly #neverLarge = new Set<Shape>();
   readonly #context: TurnContext;
 
   constructor(state: YarnState, now: number) {
@@ -82,6 +81,7 @@ class YarnRound {
     this.#now = now;
     this.#nodes = new NodeChoice(state, now);
     this.#limits = new Limits(state);
+    this.#reserving = new Reserving(state, this.#limits, now, (at) => this.#wake(at));
     this.#explanations = new Explanations(state, this.#limits, this.#nodes);
     this.#context = contextOf(state);
   }
@@ -103,7 +103,7 @@ class YarnRound {
       cluster.vacate(record, slot);
       this.#state.charge(applications.get(record.workload.name)!, record, slot, -1);
     }
-    for (const [record] of this.#reserved) this.#state.unreserve(record);
+    this.#reserving.takeBack();
     for (const [record, slot] of this.#freed) this.#state.reserve(record, slot);
     for (const victim of this.#victims) nodes.leave(victim.slot, victim.shape, -1);
     for (const application of this.#waiting) application.groups.length = 0;
@@ -140,29 +140,49 @@ class YarnRound {
     }
   }
 
-  /** Everyone who waits, by application, by queue. Applications that may not run are told so. */
+  /** Everyone who waits, by queue: applications, and classes of those who ask for the same. */
   #gather(): void {
-    const { cluster, applications, config, partitions, tree } = this.#state;
-    const labelled = tree.labels.length > 1;
-    for (const group of cluster.groups.values()) {
-      const application = applications.get(group.items[group.head]!.workload.name)!;
-      if (application.groups.push(group) === 1) this.#waiting.push(application);
-      if (labelled && application.queue)
-        this.#nodes.expect(this.#limits.partitionOf(group.shape, application.queue), group.live);
+    const { applications, config, partitions, tree, waiting } = this.#state;
+    waiting.update();
+    const refused = [...waiting.turnedAway].sort((one, other) => firstOf(one).order - firstOf(other).order);
+    for (const group of refused) {
+      this.#explain(group, group.head, applications.get(firstOf(group).workload.name)!.rejection);
     }
-    this.#waiting.sort((one, other) => one.order - other.order);
+    const classes = [...waiting.classes()];
+    for (const group of waiting.alone) {
+      const application = applications.get(firstOf(group).workload.name)!;
+      if (application.groups.push(group) === 1) this.#waiting.push(application);
+    }
+    for (const { groups } of this.#waiting) groups.sort((one, other) => firstOf(one).order - firstOf(other).order);
+    if (tree.labels.length > 1) this.#expectLabels([...classes, ...waiting.refused()]);
+    const everyone = [...this.#waiting, ...classes].sort(bySubmission);
     const activation = new Activation(config, partitions.totals);
-    for (const application of this.#waiting) {
-      const obstacle = activation.obstacle(application);
-      if (obstacle) {
-        for (const group of application.groups) this.#explain(group, group.head, obstacle);
-      } else {
-        this.#limits.activate(application);
-        this.#passOver(application);
-        if (application.groups.length > 0) this.#turn(application.queue!).addApplication(application);
-      }
+    const served = new Set([...this.#served].map(({ group }) => group && waiting.classOf(group)));
+    for (const { queue, user } of classes) this.#limits.activate(queue, user);
+    for (const each of everyone) {
+      if (!(each instanceof WaitingClass)) this.#enter(each, activation.obstacle(each));
+      else if (served.has(each) || !this.#passOverClass(each)) this.#turn(each.queue).addClass(new ClassTurn(each));
     }
     for (const turn of this.#turns.values()) turn.parent?.children.add(turn);
+  }
+
+  #expectLabels(classes: readonly WaitingClass[]): void {
+    for (const { queue, groups } of this.#waiting) {
+      for (const { shape, live } of queue ? groups : [])
+        this.#nodes.expect(this.#limits.partitionOf(shape, queue!), live);
+    }
+    for (const { queue, shape, live } of classes) this.#nodes.expect(this.#limits.partitionOf(shape, queue), live);
+  }
+
+  /** An application takes part, unless it may not run: then it is told so. */
+  #enter(application: Application, obstacle: Obstacle | undefined): void {
+    if (obstacle) {
+      for (const group of application.groups) this.#explain(group, group.head, obstacle);
+      return;
+    }
+    this.#limits.activate(application.queue!, application.user);
+    this.#passOver(application);
+    if (application.groups.length > 0) this.#turn(application.queue!).addApplication(application);
   }
 
   /**
@@ -175,7 +195,7 @@ class YarnRound {
     let kept = 0;
     for (const group of groups) {
       const partition = this.#limits.partitionOf(group.shape, queue);
-      const record = group.items[group.head]!;
+      const record = firstOf(group);
       if (
         this.#served.has(record) ||
         !this.#explanations.knownOfNodes(group) ||
@@ -185,9 +205,30 @@ class YarnRound {
         continue;
       }
       this.#starving.push({ queue, partition, record, count: group.live });
-      this.#reserveFor(record, application, partition);
+      const kind = new WaitingClass(queue, application.user, group.shape, group.priority);
+      kind.add(application, group);
+      this.#letReserve(kind, partition);
     }
     groups.length = kept;
+  }
+
+  /** The same for a whole class, whatever number of them wait. */
+  #passOverClass(kind: WaitingClass): boolean {
+    const { queue, shape, live, entries } = kind;
+    const partition = this.#limits.partitionOf(shape, queue);
+    const record = firstOf(entries[0]!.groups[0]!);
+    if (!this.#explanations.knownOfClass(kind) || !this.#nodes.hopeless(record, partition)) return false;
+    this.#starving.push({ queue, partition, record, count: live });
+    this.#letReserve(kind, partition);
+    return true;
+  }
+
+  /** Nobody of them can be placed, but nodes may be kept for some: each in its turn. */
+  #letReserve(kind: WaitingClass, partition: number): void {
+    if (!this.#reserving.mayKeepFor(kind, partition)) return;
+    const turn = new ClassTurn(kind);
+    turn.hopeless = true;
+    this.#turn(kind.queue).addClass(turn);
   }
 
   #turn(queue: Queue): QueueTurn {
@@ -206,27 +247,68 @@ class YarnRound {
       if (this.#full) return;
       let turn = root;
       for (let child = turn.children.first; child; child = turn.children.first) turn = child;
-      const application = turn.applications.first;
-      const record = application?.next;
-      if (!application || !record) {
-        if (application) turn.applications.drop();
+      const first = turn.applications.first;
+      const record = first?.next;
+      if (!first || !record) {
+        if (first) turn.applications.drop();
         else if (!this.#finish(turn)) return;
         continue;
       }
-      const served = this.#served.has(record);
-      const obstacle = served ? undefined : this.#serve(record, application.application, turn.queue);
+      if (first instanceof ClassTurn && first.hopeless) {
+        this.#reserveNext(first, record, turn);
+        continue;
+      }
+      const obstacle = this.#served.has(record) ? undefined : this.#serve(record, first, turn.queue);
       if (obstacle === undefined) {
-        application.walk.advance();
+        first.advance();
         turn.settleApplication();
         for (let at: QueueTurn | undefined = turn; at?.parent; at = at.parent) {
           at.rekey();
           at.parent.children.settle();
         }
+      } else if (first instanceof ClassTurn) {
+        this.#endClass(first, record, obstacle, turn);
       } else {
-        const { group, at } = application.walk.drop();
+        const { group, at } = first.walk.drop();
         this.#explain(group, at, obstacle === atNodes ? undefined : obstacle);
         turn.settleApplication();
       }
+    }
+  }
+
+  /** What stands in the way of the one stands in the way of all who are left, unless it is the company it would have. */
+  #endClass(first: ClassTurn, record: InstanceRecord, obstacle: Obstacle, turn: QueueTurn): void {
+    const { kind } = first;
+    const said = obstacle === atNodes ? undefined : obstacle;
+    if (!said && this.#state.cluster.company.binds(record.kin)) {
+      for (const group of kind.entries[first.at]!.groups) this.#explain(group, group.head, undefined);
+      first.skip();
+      return turn.settleApplication();
+    }
+    if (!this.#explanations.knownOfClass(kind, said)) {
+      for (const { groups } of kind.entries.slice(first.at)) {
+        for (const group of groups)
+          this.#explain(group, group === record.group ? group.items.indexOf(record, group.head) : group.head, said);
+      }
+    }
+    if (said || !this.#reserving.mayKeepFor(kind, this.#limits.partitionOf(kind.shape, kind.queue))) {
+      turn.applications.drop();
+      return;
+    }
+    // those who are left may have a node kept for them, each in its turn
+    first.hopeless = true;
+    first.skip();
+    turn.settleApplication();
+  }
+
+  #reserveNext(first: ClassTurn, record: InstanceRecord, turn: QueueTurn): void {
+    const partition = this.#limits.partitionOf(first.kind.shape, first.kind.queue);
+    this.#reserveFor(record, first.application, partition);
+    if (this.#reserving.mayKeepFor(first.kind, partition)) {
+      first.skip();
+      turn.settleApplication();
+    } else {
+      turn.applications.drop();
     }
   }
 
@@ -238,7 +320,8 @@ class YarnRound {
   }
 
   /** Places the instance. Otherwise says what stands in the way; {@link atNodes}: no node can take it. */
-  #serve(record: InstanceRecord, application: Application, queue: Queue): Obstacle | undefined {
+  #serve(record: InstanceRecord, turn: Turn, queue: Queue): Obstacle | undefined {
+    const { application } = turn;
     const partition = this.#limits.partitionOf(record.shape, queue);
     const obstacle = this.#limits.obstacle(record, application, queue, partition);
     if (obstacle) return obstacle;
@@ -252,22 +335,20 @@ class YarnRound {
       this.#wake(waitsUntil);
       return localityObstacle;
     }
-    if (record.group) this.#starving.push({ queue, partition, record, count: record.group.live });
+    if (record.group) this.#starving.push({ queue, partition, record, count: this.#left(turn, record) });
     this.#reserveFor(record, application, partition);
     return atNodes;
   }
 
+  /** How many are left with the one who found no place. */
+  #left(turn: Turn, record: InstanceRecord): number {
+    const alone = !(turn instanceof ClassTurn) || this.#state.cluster.company.binds(record.kin);
+    return alone ? record.group!.live - (this.#placedOf.get(record.group!) ?? 0) : turn.kind.live - turn.served;
+  }
+
   #reserveFor(record: InstanceRecord, application: Application, partition: number): void {
-    const { reservations } = this.#state.config;
-    if (!reservations.enabled || this.#state.reservations.has(record)) return;
-    const dueAt = application.waitingSince + reservations.afterMs;
-    if (dueAt > this.#now) return this.#wake(dueAt);
-    if (this.#limits.obstacle(record, application, application.queue!, partition)) return;
-    const slot = chooseReserved(this.#state, record, partition, this.#neverLarge);
-    if (slot < 0) return;
-    this.#state.reserve(record, slot);
-    this.#reserved.push([record, slot]);
-    this.events.push(nodeReserved({ instance: record.id, node: this.#state.cluster.nodes.facts[slot]!.id }));
+    const kept = this.#reserving.keepFor(record, application, partition);
+    if (kept) this.events.push(kept);
   }
 
   #preempt(): void {
@@ -291,6 +372,7 @@ class YarnRound {
     cluster.occupy(record, slot);
     this.#state.charge(applications.get(record.workload.name)!, record, slot, 1);
     this.#placed.push(record);
+    if (record.group) this.#placedOf.set(record.group, (this.#placedOf.get(record.group) ?? 0) + 1);
     this.#slots.push(slot);
     this.events.push({ type: 'InstancePlaced', data: { instance: record.id, node: nodes.facts[slot]!.id } });
   }
@@ -315,20 +397,3 @@ class YarnRound {
     if (at !== undefined && (this.wakeAt === undefined || at < this.wakeAt)) this.wakeAt = at;
   }
 }
-
-function contextOf({ config, partitions }: YarnState): TurnContext {
-  const { totals } = partitions;
-  let [cpu, memory] = [0, 0];
-  for (let at = 0; at < totals.length; at += 2) {
-    cpu += totals[at]!;
-    memory += totals[at + 1]!;
-  }
-  return { byMemoryOnly: config.resourceCalculator === 'default', total: [cpu, memory] };
-}
-
-/** No node can take it: the reasons are those of the nodes. */
-const atNodes: Obstacle = { constraint: 'nodes', message: '' };
-const localityObstacle: Obstacle = {
-  constraint: 'locality',
-  message: 'it waits a while for room near to what it wants to be with; there is room elsewhere',
-};

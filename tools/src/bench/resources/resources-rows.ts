@@ -6,6 +6,7 @@ import { FullScan } from './full-scan.ts';
 import { memory } from './memory.ts';
 import { nodesOf, type Request, requestsOf } from './mix.ts';
 import { packing } from './packing.ts';
+import { waiting } from './waiting.ts';
 
 /** Nodes on which everything is tried before it is measured, so that the engine has compiled it. */
 const warmNodes = 1_000;
@@ -22,6 +23,7 @@ export function resourcesBench(about: ResourcesBench): Bench {
       await placements(about, options, sizes);
       await running(about, options);
       await decisions(about, options);
+      await waiting(about, options);
       await packing(about, options);
       await memory(about, options);
       await endToEnd(about, options);
