@@ -63,6 +63,54 @@ describe('a node agent', () => {
     await kernel.command(scale(0));
   });
 
+  it('gives running guests other limits in place, and records it, or why not', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const asked: number[] = [];
+    const tight = guestsThat((driver) => ({
+      resize: async (instance, wanted) => {
+        asked.push(wanted.limits.pids);
+        if (wanted.limits.pids === 3) throw new CloudosError('GUEST_STATE', 'it has more processes than that');
+        return driver.resize?.(instance, wanted) as never;
+      },
+    }));
+    const kernel = await boot({ logPlugin: plugin, world: 'resized', given: [tight] });
+    await kernel.command(scale(2));
+    await expect.poll(() => states(kernel)).toEqual(['ready', 'ready']);
+    const before = (await kernel.view()).instances.map(({ pid }) => pid);
+    const resize = async (pids: number) => {
+      const limits = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids };
+      await kernel.command({ slot: 'orchestrator', command: { type: 'Resize', workload: 'toy', limits } });
+      await expect.poll(async () => (await kernel.view()).instances.some(({ resizing }) => resizing)).toBe(false);
+      const { instances } = await kernel.view();
+      expect(instances.map(({ pid, attempt, state }) => [pid, attempt, state])).toEqual(
+        before.map((pid) => [pid, 1, 'ready']),
+      );
+      return instances[0]?.reason;
+    };
+    expect(await resize(7)).toBeUndefined();
+    expect(await resize(3)).toBe('resize: it has more processes than that');
+    expect(await resize(8)).toBeUndefined();
+    expect(asked).toEqual([7, 7, 3, 3, 8, 8]);
+    expect((await types(log, 'toy-0')).slice(-3)).toEqual(['GuestResized', 'GuestResizeFailed', 'GuestResized']);
+    // A new instance has the limits from the start.
+    await kernel.command(scale(3));
+    await expect.poll(() => states(kernel)).toEqual(['ready', 'ready', 'ready']);
+    expect(asked).toHaveLength(6);
+  });
+
+  it('says of a driver that cannot change limits in place that it cannot', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const stiff = guestsThat(() => ({ resize: false as never }));
+    const kernel = await boot({ logPlugin: plugin, world: 'stiff', given: [stiff] });
+    await kernel.command(scale(1));
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    const wanted = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 5 };
+    await kernel.command({ slot: 'orchestrator', command: { type: 'Resize', workload: 'toy', limits: wanted } });
+    await expect.poll(() => types(log, 'toy-0')).toContain('GuestResizeFailed');
+    const failed = ((await everything(log)) as SharedEvent[]).find(({ type }) => type === 'GuestResizeFailed');
+    expect(failed?.data).toMatchObject({ code: 'GUEST_UNSUPPORTED', limits: { pids: 5 } });
+  });
+
   it('keeps guests while its host driver is restarted', async () => {
     const { log, plugin } = sharedMemoryLog();
     const clumsy = definePlugin({

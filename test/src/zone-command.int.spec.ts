@@ -44,6 +44,52 @@ describe('cloudos zone', () => {
     expect(await create(zone)).toMatchObject({ code: 0, stdout: 'zone/default/db unchanged\n' });
   }, 120_000);
 
+  it('asks of the node what the zone may use, and lists it', async () => {
+    const { stdout } = await kernel.run('get', 'instances', '-o', 'json');
+    const [{ requests } = { requests: undefined }] = JSON.parse(stdout) as { requests: unknown }[];
+    expect(requests).toEqual({ cpuMillis: 500, memoryBytes: 64 * 2 ** 20, diskBytes: 0, pids: 40 });
+    const { uuid } = await get('db');
+    const table = (await kernel.run('zone', 'list')).stdout
+      .trim()
+      .split('\n')
+      .map((row) => row.split(/\s+/));
+    expect(table).toEqual([
+      ['UUID', 'BRAND', 'RAM', 'STATE', 'ALIAS'],
+      [uuid, 'sparse', '64', 'running', 'db'],
+    ]);
+    expect(JSON.parse((await kernel.run('zone', 'list', '-o', 'json')).stdout)).toMatchObject([{ uuid, cpu_cap: 50 }]);
+  }, 120_000);
+
+  it('changes limits of the running zone, and refuses what only a new one can take', async () => {
+    const { uuid, pid } = await get('db');
+    const memory = async () => {
+      const { stdout } = await kernel.run('zone', 'get', 'db');
+      return (JSON.parse(stdout) as { max_physical_memory: number }).max_physical_memory;
+    };
+    const limits = ['cpu_cap=80', 'max_physical_memory=96'];
+    expect(await kernel.run('zone', 'update', 'db', ...limits)).toMatchObject({
+      code: 0,
+      stdout: 'zone/default/db updated: cpu_cap, max_physical_memory\n',
+    });
+    expect(await get('db')).toMatchObject({ uuid, pid, cpu_cap: 80, max_physical_memory: 96, max_lwps: 40 });
+    const still = await kernel.run('zone', 'update', 'db', 'hostname=other');
+    expect(still.stderr).toMatch(/hostname.*\n?.*--replace/s);
+    // Less than it uses is refused by its node, and taken back.
+    expect((await kernel.run('zone', 'update', 'db', 'max_physical_memory=1')).stderr).toContain('keeps its limits');
+    expect(await memory()).toBe(96);
+    expect(await get('db')).toMatchObject({ uuid, pid });
+  }, 120_000);
+
+  it('makes the zone anew where that is asked for, with what it may use kept for it', async () => {
+    const before = await get('db');
+    expect(await kernel.run('zone', 'update', 'db', 'hostname=other', '--replace')).toMatchObject({ code: 0 });
+    await until(async () => {
+      const now = await get('db');
+      return now.state === 'running' && now.uuid !== before.uuid;
+    });
+    expect((await kernel.run('exec', 'db', '--', 'hostname')).stdout.trim()).toBe('other');
+  }, 120_000);
+
   it('shows what it printed since a time', async () => {
     await until(async () => (await kernel.run('logs', 'db', '--since', '1h')).stdout === 'up\n');
     expect(await kernel.run('logs', 'db', '--since', '2100-01-01')).toMatchObject({ code: 0, stdout: '' });
@@ -56,5 +102,11 @@ describe('cloudos zone', () => {
     expect((await create({ ...zone, alias: 'Not/A/Name' })).stderr).toContain('MANIFEST_INVALID');
     expect((await create({ ...zone, cpu_cap: 60 })).stderr).toContain('COMMAND_REFUSED');
     expect((await kernel.run('zone', 'get', 'nope')).stderr).toContain('INSTANCE_NOT_FOUND');
+  }, 120_000);
+
+  it('deletes it', async () => {
+    expect(await kernel.run('zone', 'delete', 'db')).toMatchObject({ code: 0, stdout: 'zone/default/db deleted\n' });
+    await until(async () => JSON.parse((await kernel.run('zone', 'list', '-o', 'json')).stdout).length === 0);
+    expect((await kernel.run('zone', 'delete', 'db')).stderr).toContain('INSTANCE_NOT_FOUND');
   }, 120_000);
 });

@@ -1,6 +1,7 @@
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { GuestStats, ResourceVector } from '@cloudos/sdk';
+import { CloudosError, type GuestStats, type ResourceVector } from '@cloudos/sdk';
+import { writeLimits } from './control-group-limits.ts';
 
 export type Controller = 'memory' | 'cpu' | 'cpuacct' | 'pids' | 'freezer';
 
@@ -121,26 +122,36 @@ export class ControlGroups {
 
   /** Makes the groups of a zone anew with these limits (0: none) and returns the directories to join. */
   make(zone: string, limits: ResourceVector, requests: ResourceVector): string[] {
-    const { v1, v2 } = this.layout;
     const directories = this.directories(zone);
     for (const directory of directories) {
       tryRemove(directory);
       mkdirSync(directory, { recursive: true });
     }
-    if (v1.memory && limits.memoryBytes > 0) {
-      writeFileSync(join(v1.memory, zone, 'memory.limit_in_bytes'), String(limits.memoryBytes));
-      tryWrite(join(v1.memory, zone, 'memory.memsw.limit_in_bytes'), String(limits.memoryBytes));
-    }
-    if (v1.cpu) {
-      if (limits.cpuMillis > 0) {
-        writeFileSync(join(v1.cpu, zone, 'cpu.cfs_period_us'), '100000');
-        writeFileSync(join(v1.cpu, zone, 'cpu.cfs_quota_us'), String(quotaMicros(limits)));
-      }
-      writeFileSync(join(v1.cpu, zone, 'cpu.shares'), String(sharesOf(requests)));
-    }
-    if (v1.pids && limits.pids > 0) writeFileSync(join(v1.pids, zone, 'pids.max'), String(limits.pids + 1));
-    if (v2) makeUnified(join(v2.parent, zone), v2.controllers, limits, requests);
+    writeLimits(this.layout, zone, limits, requests, { fresh: true });
     return directories;
+  }
+
+  /**
+   * Gives the groups of a zone that may be running other limits (0: none).
+   * @throws CloudosError GUEST_STATE when it uses more memory than it shall have
+   */
+  change(zone: string, limits: ResourceVector, requests: ResourceVector): void {
+    const refuse = (cause?: unknown) => {
+      throw new CloudosError('GUEST_STATE', `it uses more memory than ${limits.memoryBytes} bytes`, {
+        cause,
+        remedy: 'give it more, or let it give memory back first',
+      });
+    };
+    const { v2 } = this.layout;
+    // In the unified hierarchy what is over a new limit is killed for it; in the old ones the limit is refused.
+    const fixed = v2?.controllers.includes('memory') ? keyed(join(v2.parent, zone, 'memory.stat'), 'anon') : undefined;
+    if (limits.memoryBytes > 0 && fixed !== undefined && fixed > limits.memoryBytes) refuse();
+    try {
+      writeLimits(this.layout, zone, limits, requests, { fresh: false });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EBUSY') refuse(error);
+      throw error;
+    }
   }
 
   /** Where the processes around the zones live, so that stopping a service of systemd does not end them with it. */
@@ -230,35 +241,6 @@ function hierarchies(): string[] {
     .map((line) => line.split(' '))
     .filter(([, , type]) => type === 'cgroup' || type === 'cgroup2')
     .map(([, target = '']) => unescapeMount(target));
-}
-
-function makeUnified(
-  directory: string,
-  controllers: readonly string[],
-  limits: ResourceVector,
-  requests: ResourceVector,
-): void {
-  if (controllers.includes('memory') && limits.memoryBytes > 0) {
-    writeFileSync(join(directory, 'memory.max'), String(limits.memoryBytes));
-    tryWrite(join(directory, 'memory.swap.max'), '0');
-  }
-  if (controllers.includes('cpu')) {
-    if (limits.cpuMillis > 0) writeFileSync(join(directory, 'cpu.max'), `${quotaMicros(limits)} 100000`);
-    // The conversion of runc, crun and systemd from shares (2 to 262144) to weight (1 to 10000).
-    writeFileSync(join(directory, 'cpu.weight'), String(1 + Math.floor(((sharesOf(requests) - 2) * 9999) / 262142)));
-  }
-  if (controllers.includes('pids') && limits.pids > 0) {
-    writeFileSync(join(directory, 'pids.max'), String(limits.pids + 1));
-  }
-}
-
-/** Per 100 ms; the kernel takes no less than 1 ms. */
-function quotaMicros(limits: ResourceVector): number {
-  return Math.max(1000, Math.round(limits.cpuMillis * 100));
-}
-
-function sharesOf(requests: ResourceVector): number {
-  return Math.min(262_144, Math.max(2, Math.round((requests.cpuMillis * 1024) / 1000)));
 }
 
 function words(path: string): string[] {

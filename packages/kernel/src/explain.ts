@@ -70,6 +70,10 @@ export function inWords({ type, data }: SharedEvent): string {
       return `ended (${data.reason}${data.exitCode === null ? '' : `, exit code ${data.exitCode}`}${data.signal ? `, ${data.signal}` : ''})${data.message ? `: ${data.message}` : ''}`;
     case 'GuestFailed':
       return `could not ${data.stage} it: ${data.reason}${data.remedy ? ` — ${data.remedy}` : ''}`;
+    case 'GuestResized':
+      return `has other limits: ${data.limits.cpuMillis}m cpu, ${mebi(data.limits.memoryBytes)} memory`;
+    case 'GuestResizeFailed':
+      return `keeps its limits: ${data.reason}${data.remedy ? ` — ${data.remedy}` : ''}`;
     case 'GuestRemoved':
       return `removed from ${data.node}; nothing of it is left`;
     case 'WorkloadDeclared':

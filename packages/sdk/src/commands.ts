@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { reservationSpec, resourcesEvents } from './events/resources.events.ts';
 import { resourceVector } from './resources.ts';
-import { workloadSpec } from './workload.ts';
+import { guestLimits, workloadSpec } from './workload.ts';
 
 /** What an orchestrator can be asked. Each is `decide`d by the policy; workloads are named `<namespace>/<name>`. */
 export const orchestratorCommand = z.discriminatedUnion('type', [
@@ -14,9 +14,10 @@ export const orchestratorCommand = z.discriminatedUnion('type', [
   }),
   /**
    * Declares a workload in the terms that all orchestrators share, whatever the language of this one: how tasks of a
-   * scheduler outside of the stack come into being. The same again is no change; a name that is taken is refused.
+   * scheduler outside of the stack come into being. The same again is no change; a name that is taken is refused, unless
+   * it shall be replaced: then the specification becomes the next revision of a workload of that kind.
    */
-  z.object({ type: z.literal('Declare'), spec: workloadSpec }),
+  z.object({ type: z.literal('Declare'), spec: workloadSpec, replace: z.boolean().optional() }),
   /** Removes what a manifest declares. */
   z.object({ type: z.literal('RemoveManifest'), text: z.string(), source: z.string().optional() }),
   /** Removes one thing. `kind` in the orchestrator's terms; it and the namespace may be left out if unambiguous. */
@@ -24,6 +25,11 @@ export const orchestratorCommand = z.discriminatedUnion('type', [
   /** Removes every workload and service. */
   z.object({ type: z.literal('RemoveAll') }),
   z.object({ type: z.literal('Scale'), workload: z.string().min(1), replicas: z.int().min(0).max(1_000_000) }),
+  /**
+   * Other limits for the guests of a workload, in place. Its requests stay as they are, and so does the revision. What a
+   * runtime cannot do in place is told by `GuestResizeFailed`.
+   */
+  z.object({ type: z.literal('Resize'), workload: z.string().min(1), ...guestLimits.shape }),
   /** Back to a revision; without one, to the one before the current. */
   z.object({ type: z.literal('Rollback'), workload: z.string().min(1), revision: z.int().positive().optional() }),
   /** Replaces every instance, as an update with the same template would. */

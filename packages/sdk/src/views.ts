@@ -65,6 +65,8 @@ export interface InstanceView {
   readonly address?: GuestAddress;
   readonly pid?: number;
   readonly exit?: Omit<GuestExit, 'instance'>;
+  /** It has yet to take other limits in place. */
+  readonly resizing?: true;
   /** Why it is where it is, in words: an unplaceable one's reasons, a failure's. */
   readonly reason?: string;
   /** Positions of the request and of the last event about it. */

@@ -95,6 +95,10 @@ export const guestTemplate = z.object({
 });
 export type GuestTemplate = z.infer<typeof guestTemplate>;
 
+/** What of a template a guest may take in place (`GuestDriver.resize`). Its requests stay as they were placed. */
+export const guestLimits = guestTemplate.pick({ limits: true, options: true });
+export type GuestLimits = z.infer<typeof guestLimits>;
+
 export const updateStrategy = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('recreate') }),
   z.object({
@@ -113,7 +117,7 @@ export const workloadSpec = z.object({
   workload: name,
   /** Kind in the terms of the orchestrator that took it: `Deployment`, `Pod`, an application. */
   kind: z.string().min(1),
-  /** From 1; each change of the template makes the next. */
+  /** From 1; each change of the template makes the next, but one of limits that the guests take in place. */
   revision: z.int().positive(),
   replicas: z.int().nonnegative(),
   template: guestTemplate,

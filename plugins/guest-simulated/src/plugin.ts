@@ -43,6 +43,7 @@ export default definePlugin({
     stats: true,
     probe: true,
     pause: true,
+    resize: true,
     snapshot: true,
     snapshotMemory: true,
     signals: true,

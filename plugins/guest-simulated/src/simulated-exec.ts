@@ -15,7 +15,12 @@ export function executeIn(guest: SimulatedGuest, request: ExecRequest, clock: Cl
   const variables = { ...variablesOf(guest), ...request.env };
   const program =
     ownCommand(guest, request) ??
-    readProgram(request.command, { hostname: guest.spec.instance, variables, workingDir: request.workingDir });
+    readProgram(request.command, {
+      hostname: guest.spec.instance,
+      variables,
+      workingDir: request.workingDir,
+      limits: guest.spec.template.limits,
+    });
   const absent = program.missing ?? program.unknown;
   if (absent !== undefined || request.command.length === 0) {
     throw new CloudosError(

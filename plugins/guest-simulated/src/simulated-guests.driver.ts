@@ -8,6 +8,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestLimits,
   type GuestSnapshot,
   type GuestSpec,
   type GuestStats,
@@ -73,7 +74,7 @@ export class SimulatedGuests implements GuestDriver {
               available: true,
               runtime,
               version: '1.0.0',
-              features: { simulated: true, pause: true, snapshot: true },
+              features: { simulated: true, pause: true, resize: true, snapshot: true },
               warnings: [],
             }
           : { available: false, runtime, reason, remedy: 'restore the node of the simulated world' },
@@ -229,6 +230,12 @@ export class SimulatedGuests implements GuestDriver {
     if (guest.state !== 'paused') throw this.#error('GUEST_STATE', instance, `expected paused, it is ${guest.state}`);
     guest.state = 'running';
     this.#scheduleEnd(guest);
+  }
+
+  async resize(instance: string, limits: GuestLimits): Promise<GuestStatus> {
+    const guest = this.#get(instance);
+    guest.spec = { ...guest.spec, template: { ...guest.spec.template, ...limits } };
+    return this.#status(guest);
   }
 
   async snapshot(instance: string, name: string): Promise<GuestSnapshot> {

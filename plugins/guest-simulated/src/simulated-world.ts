@@ -4,7 +4,7 @@ import { endless, type PrintedLine, type Program } from './simulated-program.ts'
 
 /** A guest in a world. Kept small: a hundred thousand fit into one process. */
 export interface SimulatedGuest {
-  readonly spec: GuestSpec;
+  spec: GuestSpec;
   readonly runtime: string;
   /** Unique in the world and beyond any pid of a real machine. */
   pid: number;

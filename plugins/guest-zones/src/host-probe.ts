@@ -135,6 +135,7 @@ function describe(abilities: HostAbilities): GuestFingerprint & { available: tru
       unprivileged: process.arch === 'x64',
       brands: abilities.overlay ? 'sparse, whole-root, lx' : 'sparse, lx',
       pause: groups.v2 !== undefined || groups.v1.freezer !== undefined,
+      resize: groups.version !== 'none',
       tty: abilities.tty,
       network: bridge ? 'bridge' : 'ports',
       guestNetwork: bridge,

@@ -80,6 +80,7 @@ export const guestZones = definePlugin({
     logs: true,
     stats: true,
     pause: true,
+    resize: true,
     // With vmadm of SmartOS; on Linux what a zone has written is gone with its run.
     snapshot: true,
     network: true,

@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { chmod, copyFile, cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { digest, hostName } from '@cloudos/host-tools';
+import { digest } from '@cloudos/host-tools';
 import { toolboxTarget } from './toolbox.ts';
 
 /** One line of the zone's fstab: mounted in order by one `mount --all`. */
@@ -132,8 +132,7 @@ export function protectiveMounts(base: string, root: boolean): ZoneMount[] {
 }
 
 /** Files of a zone's own that lie over its userland. */
-export async function writeOwnFiles(own: string, instance: string, address: string | undefined): Promise<void> {
-  const name = hostName(instance);
+export async function writeOwnFiles(own: string, name: string, address: string | undefined): Promise<void> {
   await mkdir(join(own, 'etc'), { recursive: true });
   const hosts = `127.0.0.1 localhost\n::1 localhost\n${address ?? '127.0.1.1'} ${name}\n`;
   await writeFile(join(own, 'etc/hosts'), hosts);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { closedStdio, findTool, shellWord, toolEnvironment, toolPath } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
@@ -73,6 +74,17 @@ function commandLine(target: ExecTarget, request: ExecRequest): string {
   return enter(target, [...shell, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner]);
 }
 
+/** The process that nsenter has made in the zone, itself or below; undefined as long as there is none. */
+function firstInside(pid: number): number | undefined {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean);
+    if (readFileSync(`/proc/${pid}/comm`, 'latin1').trim() === 'nsenter') return children.map(Number)[0];
+    return children.map((child) => firstInside(Number(child))).find((child) => child !== undefined);
+  } catch {
+    return undefined; // it is ending
+  }
+}
+
 class ZoneSession implements ExecSession {
   readonly output;
   readonly exitCode: Promise<number>;
@@ -117,8 +129,18 @@ class ZoneSession implements ExecSession {
     this.#applySize();
   }
 
+  /**
+   * The first process in the zone is killed, and those around it end with it. The other way round, that process would be
+   * left to the first process of the host to reap, and a zone ends only when all of its processes are reaped.
+   */
   kill(): void {
-    this.#child.kill('SIGKILL');
+    const { pid } = this.#child;
+    // While it stands still it makes no child that would be missed.
+    if (pid === undefined || !this.#child.kill('SIGSTOP')) return;
+    const inside = firstInside(pid);
+    if (inside === undefined) this.#child.kill('SIGKILL');
+    else process.kill(inside, 'SIGKILL');
+    this.#child.kill('SIGCONT');
   }
 
   #receive(stream: OutputChunk['stream'], data: Buffer): void {

@@ -33,6 +33,9 @@ describe("a zone's JSON", () => {
       ],
       labels: { alias: 'web', tier: 'front', spare: 'true' },
     });
+    // The scheduler keeps for a zone what it may use.
+    const asked = { cpuMillis: 1500, memoryBytes: 256 * 2 ** 20, diskBytes: 2 * 2 ** 30, pids: 400 };
+    expect([template.requests, template.limits]).toEqual([asked, asked]);
     const status = { instance: 'web-1', state: 'running', attempt: 1, runtime: 'zones', handle: {}, pid: 7 } as const;
     expect(zoneJsonOf(spec(template), { ...status, address: { host: '198.18.0.2' } })).toEqual({
       uuid: 'web-1',

@@ -5,9 +5,10 @@ import {
   type GuestStatus,
   type GuestTemplate,
   guestTemplate,
+  type ResourceVector,
 } from '@cloudos/sdk';
 import { z } from 'zod';
-import { brandOf, zoneLimits, zoneOptions, zoneOptionsOf } from './zone-options.ts';
+import { brandOf, type ZoneOptions, zoneLimits, zoneOptions, zoneOptionsOf } from './zone-options.ts';
 
 const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
@@ -56,8 +57,10 @@ export function templateOfZone(json: unknown): GuestTemplate {
     internal_metadata: metadata,
     tags,
     alias,
+    cpu_shares: shares,
     ...caps
   } = parsed.data;
+  const asked = amountsOf(caps);
   const entrypoint = listOf(metadata, 'docker:entrypoint');
   const cmd = listOf(metadata, 'docker:cmd');
   const env = (listOf(metadata, 'docker:env') ?? []).map((line) => ({
@@ -72,10 +75,11 @@ export function templateOfZone(json: unknown): GuestTemplate {
     ...(cmd ? { args: cmd } : {}),
     ...(hostname ? { hostname } : {}),
     env,
-    requests: {},
-    limits: {},
+    // What a zone may use is kept for it, as SmartOS does: nobody is promised the same twice.
+    requests: asked,
+    limits: asked,
     restart: autoboot ? 'always' : 'never',
-    options: { brand: known, ...Object.fromEntries(Object.entries(caps).filter(([, value]) => value !== undefined)) },
+    options: { brand: known, ...(shares === undefined ? {} : { cpu_shares: shares }) },
     labels: {
       ...(alias ? { alias } : {}),
       ...Object.fromEntries(Object.entries(tags).map(([k, v]) => [k, String(v)])),
@@ -83,7 +87,30 @@ export function templateOfZone(json: unknown): GuestTemplate {
   });
 }
 
-function listOf(metadata: Readonly<Record<string, string>>, key: string): string[] | undefined {
+export type Caps = Pick<ZoneOptions, 'cpu_cap' | 'max_physical_memory' | 'max_lwps' | 'quota'>;
+
+/** Caps in the terms that all guests share. */
+export function amountsOf({ cpu_cap: cpu, max_physical_memory: memory, max_lwps: pids, quota }: Caps): ResourceVector {
+  return {
+    cpuMillis: (cpu ?? 0) * 10,
+    memoryBytes: (memory ?? 0) * mebibyte,
+    diskBytes: Math.round((quota ?? 0) * gibibyte),
+    pids: pids ?? 0,
+  };
+}
+
+/** The caps of a zone, by its limits. */
+export function capsOf(template: GuestTemplate): Caps {
+  const { cpuMillis, memoryBytes, diskBytes, pids } = zoneLimits(template);
+  return {
+    ...(cpuMillis > 0 ? { cpu_cap: Math.round(cpuMillis / 10) } : {}),
+    ...(memoryBytes > 0 ? { max_physical_memory: Math.round(memoryBytes / mebibyte) } : {}),
+    ...(diskBytes > 0 ? { quota: diskBytes / gibibyte } : {}),
+    ...(pids > 0 ? { max_lwps: pids } : {}),
+  };
+}
+
+export function listOf(metadata: Readonly<Record<string, string>>, key: string): string[] | undefined {
   const text = metadata[key];
   if (text === undefined) return undefined;
   try {
@@ -104,7 +131,6 @@ export function zoneState({ state, exit }: Pick<GuestStatus, 'state' | 'exit'>):
 
 /** A zone as `vmadm get` shows it. Limits that it does not have are left out; secrets are never in it. */
 export function zoneJsonOf({ instance, template }: GuestSpec, status: GuestStatus): Record<string, unknown> {
-  const limits = zoneLimits(template);
   const { cpu_shares: shares } = zoneOptionsOf(template);
   const where = status.address ? { nics: [{ interface: 'net0', ip: status.address.host }] } : {};
   return {
@@ -116,11 +142,8 @@ export function zoneJsonOf({ instance, template }: GuestSpec, status: GuestStatu
     zone_state: zoneState(status),
     ...(status.pid === undefined ? {} : { pid: status.pid }),
     ...where,
-    ...(limits.cpuMillis > 0 ? { cpu_cap: Math.round(limits.cpuMillis / 10) } : {}),
     ...(shares === undefined ? {} : { cpu_shares: shares }),
-    ...(limits.memoryBytes > 0 ? { max_physical_memory: Math.round(limits.memoryBytes / mebibyte) } : {}),
-    ...(limits.diskBytes > 0 ? { quota: limits.diskBytes / gibibyte } : {}),
-    ...(limits.pids > 0 ? { max_lwps: limits.pids } : {}),
+    ...capsOf(template),
     autoboot: template.restart !== 'never',
   };
 }

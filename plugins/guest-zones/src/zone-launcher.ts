@@ -7,7 +7,6 @@ import {
   type ControlGroups,
   checkMounts,
   closedStdio,
-  hostName,
   logSizes,
   removeTree,
   resolveEnvironment,
@@ -22,7 +21,7 @@ import { startForwarder } from './port-forwarder.ts';
 import type { Toolbox } from './toolbox.ts';
 import { type Userland, writeOwnFiles } from './userland.ts';
 import { makeZoneDisk } from './zone-disk.ts';
-import { ownerName, zoneName } from './zone-name.ts';
+import { hostNameOf, ownerName, zoneName } from './zone-name.ts';
 import { zoneLimits, zoneRequests } from './zone-options.ts';
 import { fstabOf, makeMountPoints, writtenTo, type ZoneRoot, zoneRoot } from './zone-root.ts';
 import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
@@ -121,7 +120,7 @@ async function prepareFiles(
   for (const name of names) await removeTree(join(directory, name));
   const own = join(directory, 'own');
   await mkdir(own, { mode: 0o755 });
-  await writeOwnFiles(own, spec.instance, state.address);
+  await writeOwnFiles(own, hostNameOf(spec), state.address);
   await makeMountPoints(own, await checkMounts(spec.template.mounts, environment.hostPaths));
   const limits = zoneLimits(spec.template);
   if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, limits.diskBytes, layers);
@@ -146,7 +145,7 @@ async function launchPlan(
   const { abilities, groups, network, store, toolbox } = environment;
   const zone = zoneName(state.spec.instance);
   const bridge = state.address === undefined ? undefined : await network?.ensure();
-  const { template, instance } = state.spec;
+  const { template } = state.spec;
   const directory = store.directory(zone);
   const oomFile = groups.oomFile(zone);
   const limits = zoneLimits(template);
@@ -158,7 +157,7 @@ async function launchPlan(
     directory,
     exitFile: join(store.exitsDir, zone),
     rootless: abilities.rootless,
-    hostName: hostName(instance, 'zone'),
+    hostName: hostNameOf(state.spec),
     controlGroups,
     ...(shimGroup === undefined ? {} : { shimGroup }),
     ...(oomFile === undefined ? {} : { oomFile }),

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { type CheckedMount, checkMounts, findTool, hostName } from '@cloudos/host-tools';
+import { type CheckedMount, checkMounts, findTool } from '@cloudos/host-tools';
 import { commandLine, type ImageProgram, type ImageStore, rootDirectory } from '@cloudos/images';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
 import type { Toolbox, ZoneTool } from './toolbox.ts';
 import { fstabLine, protectiveMounts, type Userland, type ZoneMount } from './userland.ts';
+import { hostNameOf } from './zone-name.ts';
 import { brandOf, zoneLimits } from './zone-options.ts';
 
 /** What the root of a zone is made of, and what is run in it. */
@@ -55,7 +56,8 @@ export async function zoneRoot(parts: RootParts, spec: GuestSpec, digest: string
 
 type Base = Omit<ZoneRoot, 'seccomp'>;
 
-function ofHost({ abilities, toolbox, userland }: RootParts, { instance, template }: GuestSpec): Base {
+function ofHost({ abilities, toolbox, userland }: RootParts, spec: GuestSpec): Base {
+  const { template } = spec;
   const user = template.user ?? 0;
   const writable = brandOf(template) === 'whole-root';
   return {
@@ -69,7 +71,7 @@ function ofHost({ abilities, toolbox, userland }: RootParts, { instance, templat
         }))
       : userland.programs,
     tool: (name) => [name === 'sh' ? '/bin/sh' : (findTool(name) ?? `/usr/bin/${name}`)],
-    env: { PATH: userland.path, HOME: user === 0 ? '/root' : '/', HOSTNAME: hostName(instance, 'zone') },
+    env: { PATH: userland.path, HOME: user === 0 ? '/root' : '/', HOSTNAME: hostNameOf(spec) },
     command: commandLine(template, { entrypoint: [], cmd: [] }),
     user,
     workingDir: template.workingDir ?? '/',
@@ -94,7 +96,7 @@ async function ofImage({ images, toolbox, userland }: RootParts, spec: GuestSpec
     lower: [toolbox.toolsLayer, userland.overImage, root],
     mounts: [],
     tool,
-    env: { PATH: imagePath, HOME: user === 0 ? '/root' : '/', HOSTNAME: hostName(instance, 'zone'), ...program.env },
+    env: { PATH: imagePath, HOME: user === 0 ? '/root' : '/', HOSTNAME: hostNameOf(spec), ...program.env },
     command: commandLine(template, program),
     user,
     workingDir: template.workingDir ?? program.workingDir,

@@ -1,6 +1,7 @@
+import type { ControlGroups } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import { diskLimitMinBytes } from './zone-disk.ts';
-import { zoneLimits } from './zone-options.ts';
+import { brandOf, zoneLimits } from './zone-options.ts';
 
 /** Less than this does not suffice for the zone's first process and a shell. */
 export const memoryLimitMinBytes = 6 * 1024 * 1024;
@@ -35,6 +36,23 @@ export function checkZoneSpec({ instance, template }: GuestSpec): void {
     ...template.env.flatMap((variable) => [variable.name, 'value' in variable ? variable.value : '']),
   ];
   if (texts.some((text) => text.includes('\0'))) refuse('a command or a variable contains a NUL character');
+}
+
+/** What other limits a zone can take while it is there. @throws CloudosError GUEST_SPEC_INVALID, GUEST_UNSUPPORTED */
+export function checkResize(before: GuestSpec, after: GuestSpec, { groups }: { groups: ControlGroups }): void {
+  const { instance } = before;
+  if (brandOf(before.template) !== brandOf(after.template)) {
+    throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: the brand of a zone is not one of its limits`);
+  }
+  const [old, limits] = [zoneLimits(before.template), zoneLimits(after.template)];
+  const unable = (what: string) => {
+    throw new CloudosError('GUEST_UNSUPPORTED', `${instance}: ${what}`, { remedy: 'replace the zone by a new one' });
+  };
+  if (groups.layout.version === 'none') unable('there are no control groups here, and so no limits to change');
+  if (old.diskBytes !== limits.diskBytes) unable('the disk of a zone is made with it, and keeps its size (quota)');
+  if (old.pids !== limits.pids && !groups.holds('pids')) {
+    unable('here processes are limited when they begin, without a control group (max_lwps)');
+  }
 }
 
 export function commandOf({ template }: Pick<GuestSpec, 'template'>): readonly string[] {

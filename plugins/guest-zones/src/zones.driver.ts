@@ -6,6 +6,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestLimits,
   type GuestSpec,
   type GuestStats,
   type GuestStatus,
@@ -18,8 +19,9 @@ import { execInZone } from './zone-exec.ts';
 import { guestEnvironment, type ZoneEnvironment } from './zone-launcher.ts';
 import { ZoneLifecycle } from './zone-lifecycle.ts';
 import { zoneName } from './zone-name.ts';
+import { zoneLimits, zoneRequests } from './zone-options.ts';
 import { zoneRoot } from './zone-root.ts';
-import { checkZoneSpec } from './zone-spec.ts';
+import { checkResize, checkZoneSpec } from './zone-spec.ts';
 import { zoneUsage } from './zone-usage.ts';
 import { statusOf, viewZone, type ZoneView, zoneOfHandle } from './zone-view.ts';
 import type { ZoneWatch } from './zone-watch.ts';
@@ -187,6 +189,22 @@ export class ZonesDriver implements GuestDriver {
 
   async resume(instance: string): Promise<void> {
     await this.#setPaused(instance, false);
+  }
+
+  async resize(instance: string, limits: GuestLimits): Promise<GuestStatus> {
+    const environment = await this.#environment();
+    return this.#locks.run(zoneName(instance), async () => {
+      const view = await this.#lifecycle.settle(environment, this.#view(environment, instance));
+      const { spec } = view.state;
+      const wanted = { ...spec, template: { ...spec.template, ...limits } };
+      checkZoneSpec(wanted);
+      checkResize(spec, wanted, environment);
+      if (view.phase === 'running') {
+        environment.groups.change(view.zone, zoneLimits(wanted.template), zoneRequests(wanted.template));
+      }
+      await environment.store.save({ ...view.state, spec: wanted });
+      return this.#status(environment, this.#view(environment, instance));
+    });
   }
 
   async purge(): Promise<void> {

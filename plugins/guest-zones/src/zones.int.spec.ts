@@ -133,6 +133,10 @@ describe.skipIf(!isRoot)('zones as root (needs root: run as root)', () => {
       const text = await output('user', script, { user: 1000, workingDir: '/var', readOnlyRoot: true });
       expect(text).toBe('1000\n/var\nread-only\nshm\n');
     });
+    test('a zone is called as its template says', async () => {
+      const script = 'hostname; cat /etc/hostname; echo "$HOSTNAME"; grep -c "db1$" /etc/hosts';
+      expect(await output('named', script, { hostname: 'db1' })).toBe('db1\ndb1\ndb1\n1\n');
+    });
     test('what a run has written is gone in the next one', async () => {
       await run('fresh', 'test -e /mark && echo old; echo new >/mark');
       await until('exit', () => exits.find(({ instance }) => instance === 'fresh'));

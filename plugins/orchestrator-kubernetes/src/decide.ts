@@ -1,13 +1,14 @@
 import {
   type Decision,
   event,
+  type GuestLimits,
   nothing,
   type OrchestratorCommand,
   type Refusal,
   refuse,
   type WorkloadSpec,
 } from '@cloudos/sdk';
-import { applyManifest, removals, removeManifest, samePart } from './apply.ts';
+import { applyManifest, removals, removeManifest, samePart, sameValue } from './apply.ts';
 import { resolveStrategy, strategyOfManifest } from './manifest/workload.ts';
 import { findTarget } from './names.ts';
 import type { KubernetesOptions } from './options.ts';
@@ -20,7 +21,7 @@ export function decide(state: State, command: OrchestratorCommand, options: Kube
     case 'Apply':
       return applyManifest(state, command.text, command.source ?? 'manifest', options);
     case 'Declare':
-      return declare(state, command.spec);
+      return declare(state, command.spec, command.replace === true);
     case 'RemoveManifest':
       return removeManifest(state, command.text, command.source ?? 'manifest', options);
     case 'Remove':
@@ -29,6 +30,8 @@ export function decide(state: State, command: OrchestratorCommand, options: Kube
       return { events: removals(state.workloads.keys(), state.services.keys()) };
     case 'Scale':
       return onWorkload(state, command.workload, (workload) => scale(workload, command.replicas));
+    case 'Resize':
+      return onWorkload(state, command.workload, (workload) => resize(workload, command));
     case 'Rollback':
       return onWorkload(state, command.workload, (workload) => rollback(workload, command.revision));
     case 'Restart':
@@ -37,10 +40,13 @@ export function decide(state: State, command: OrchestratorCommand, options: Kube
 }
 
 /** A workload that comes in the shared terms: nothing of it is of Kubernetes. */
-function declare(state: State, spec: WorkloadSpec): Decision | Refusal {
+function declare(state: State, spec: WorkloadSpec, replace: boolean): Decision | Refusal {
   const known = state.workloads.get(spec.workload);
   if (!known || known.removed) return { events: [event('WorkloadDeclared', spec)] };
-  if (JSON.stringify(known.spec) === JSON.stringify(spec)) return nothing;
+  if (sameValue(known.spec, { ...spec, revision: known.spec.revision })) return nothing;
+  if (replace && known.spec.kind === spec.kind) {
+    return { events: [event('WorkloadChanged', { ...spec, revision: known.spec.revision + 1 })] };
+  }
   return refuse('COMMAND_REFUSED', `workload ${spec.workload} is declared already, and differently`);
 }
 
@@ -63,6 +69,13 @@ function scale({ spec }: Workload, replicas: number): Decision | Refusal {
   const native = strategyOfManifest(spec.manifest);
   const strategy = native ? resolveStrategy(native, replicas) : spec.strategy;
   return { events: [event('WorkloadChanged', { ...spec, replicas, strategy })] };
+}
+
+/** The revision stays, and with it every instance: their nodes change the limits of the guests that are there. */
+function resize({ spec }: Workload, { limits, options }: GuestLimits): Decision | Refusal {
+  const template = { ...spec.template, limits, ...(options === undefined ? {} : { options }) };
+  if (sameValue(template, spec.template)) return nothing;
+  return { events: [event('WorkloadChanged', { ...spec, template })] };
 }
 
 /** The old template under a new revision (https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-back-a-deployment). */

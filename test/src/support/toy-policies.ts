@@ -8,6 +8,7 @@ import {
   type OrchestratorCommand,
   type Policy,
   type ResourcesCommand,
+  type ResourceVector,
   refuse,
   type SharedEvent,
 } from '@cloudos/sdk';
@@ -89,13 +90,14 @@ export const toyResources = definePlugin({
 });
 
 interface ToyOrchestrator {
+  limits: ResourceVector;
   revision: number;
   wanted: number;
   running: Set<string>;
   made: number;
 }
 
-/** One workload `default/toy`: `Scale` says how many instances there shall be. */
+/** One workload `default/toy`: `Scale` says how many instances there shall be, `Resize` with which limits. */
 export const toyOrchestrator = definePlugin({
   name: 'orchestrator-toy',
   slot: 'orchestrator',
@@ -107,11 +109,12 @@ export const toyOrchestrator = definePlugin({
     const requests = { cpuMillis: 100, memoryBytes: 2 ** 20, diskBytes: 0, pids: 0 };
     const limits = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 0 };
     return {
-      initial: () => ({ revision: 0, wanted: 0, running: new Set(), made: 0 }),
+      initial: () => ({ limits, revision: 0, wanted: 0, running: new Set(), made: 0 }),
       evolve(state, recorded: SharedEvent) {
         stumble(config, recorded.type);
         if (recorded.type === 'WorkloadDeclared' || recorded.type === 'WorkloadChanged') {
           state.wanted = recorded.data.replicas;
+          state.limits = recorded.data.template.limits;
           state.revision = 1;
         }
         if (recorded.type === 'InstanceRequested') {
@@ -135,9 +138,10 @@ export const toyOrchestrator = definePlugin({
         return { events };
       },
       decide(state, command) {
-        const replicas = command.type === 'Scale' ? command.replicas : command.type === 'RemoveAll' ? 0 : undefined;
+        const others = { Scale: undefined, RemoveAll: 0, Resize: state.wanted };
+        const replicas = command.type === 'Scale' ? command.replicas : others[command.type as keyof typeof others];
         if (replicas === undefined) return refuse('COMMAND_REFUSED', `the toy does not know ${command.type}`);
-        if (replicas === state.wanted) return nothing;
+        if (replicas === state.wanted && command.type !== 'Resize') return nothing;
         const type = state.revision === 0 ? 'WorkloadDeclared' : 'WorkloadChanged';
         const spec = {
           workload: 'default/toy',
@@ -156,7 +160,7 @@ export const toyOrchestrator = definePlugin({
             env: [],
             ports: [],
             requests,
-            limits,
+            limits: command.type === 'Resize' ? command.limits : state.limits,
             restart: 'always' as const,
             stopGraceMs: 1_000,
             readOnlyRoot: false,

@@ -1,34 +1,24 @@
-import { dirname } from 'node:path';
-import type { CloudosClient } from '@cloudos/client';
-import {
-  asCloudosError,
-  CloudosError,
-  type GuestSpec,
-  type GuestStatus,
-  type GuestTemplate,
-  type InstanceView,
-  workloadSpec,
-} from '@cloudos/sdk';
+import { asCloudosError, CloudosError, type GuestTemplate, workloadSpec } from '@cloudos/sdk';
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { connect } from '../endpoint.ts';
 import { readManifests } from '../manifest.ts';
+import { outputOption } from '../options.ts';
 import { printStructured } from '../output/structured.ts';
-import { stackFileOf } from '../stack-file.ts';
-
-/** What the plugin of zones exports besides: the translation of its native form. */
-interface ZoneForm {
-  templateOfZone(json: unknown): GuestTemplate;
-  zoneJsonOf(spec: GuestSpec, status: GuestStatus): Record<string, unknown>;
-}
+import { Table } from '../output/table.ts';
+import { jsonOfZone, ownZone, zoneForm, zoneOf, zonesOf } from '../zone-form.ts';
+import { addZoneUpdate } from './zone-update.command.ts';
 
 /** A workload is called as the zone, and so are its instances: names that a host can have. */
 const aliasPattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** zone create, get: zones in the JSON of vmadm, for any orchestrator of the stack. */
+/** zone create, list, get, update, delete: zones in the JSON of vmadm, for any orchestrator of the stack. */
 export function addZone(program: Command, context: CliContext): void {
   const zone = program.command('zone').description('zones in the JSON that vmadm of SmartOS takes and shows');
-  zone.addHelpText('after', '\nExamples:\n  cloudos zone create -f zone.json\n  cloudos zone get web');
+  zone.addHelpText(
+    'after',
+    '\nExamples:\n  cloudos zone create -f zone.json\n  cloudos zone get web\n  cloudos zone update web cpu_cap=200',
+  );
   zone
     .command('create')
     .description('declare a workload of one zone, called by its alias')
@@ -48,32 +38,47 @@ export function addZone(program: Command, context: CliContext): void {
       context.terminal.line(`zone/${workload} ${result.events.length > 0 ? 'created' : 'unchanged'}`);
     });
   zone
+    .command('list')
+    .description('list the zones of the stack, as vmadm does')
+    .addOption(outputOption('table', 'json'))
+    .addHelpText('after', '\nExamples:\n  cloudos zone list\n  cloudos zone list -o json')
+    .action(async ({ output }: { output: string }) => {
+      const form = await zoneForm(context);
+      const { client } = await connect(context);
+      const zones = zonesOf(await client.view()).map((each) => jsonOfZone(form, each));
+      if (output === 'json') return printStructured(context.terminal, zones, 'json');
+      const text = (name: string) => (row: Record<string, unknown>) => String(row[name] ?? '-');
+      const columns = [
+        { header: 'UUID', value: text('uuid') },
+        { header: 'BRAND', value: text('brand') },
+        { header: 'RAM', value: text('max_physical_memory'), align: 'right' as const },
+        { header: 'STATE', value: text('state') },
+        { header: 'ALIAS', value: text('alias') },
+      ];
+      for (const line of new Table(columns, context.terminal.colors).render(zones)) context.terminal.line(line);
+    });
+  zone
     .command('get')
     .description('show a zone as vmadm does')
     .argument('<name>', 'its uuid (the name of the instance) or its alias')
     .addHelpText('after', '\nExample:\n  cloudos zone get web')
     .action(async (name: string) => {
-      const { zoneJsonOf } = await zoneForm(context);
+      const form = await zoneForm(context);
       const { client } = await connect(context);
-      const { instance, template } = await zoneOf(client, name);
-      const json = zoneJsonOf(specOf(instance, template), statusOf(instance));
-      // A zone that no node has made yet (zones(7)).
-      const state = early.has(instance.state) ? { state: 'configured', zone_state: 'configured' } : {};
-      printStructured(context.terminal, { ...json, ...state }, 'json');
+      printStructured(context.terminal, jsonOfZone(form, await zoneOf(client, name)), 'json');
     });
-}
-
-const early: ReadonlySet<InstanceView['state']> = new Set(['pending', 'unplaceable', 'placed']);
-
-/** @throws CloudosError PLUGIN_NOT_FOUND where the plugin of zones is not installed */
-async function zoneForm(context: CliContext): Promise<ZoneForm> {
-  const { loadPlugin } = await import('@cloudos/plugin-bus');
-  const { exports } = await loadPlugin('guest-zones', dirname(await stackFileOf(context, undefined)));
-  const form = exports as Partial<ZoneForm> | undefined;
-  if (form?.templateOfZone && form.zoneJsonOf) return form as ZoneForm;
-  throw new CloudosError('PLUGIN_INVALID', 'guest-zones does not export templateOfZone and zoneJsonOf', {
-    remedy: 'Install the version of guest-zones that belongs to this command.',
-  });
+  addZoneUpdate(zone, context);
+  zone
+    .command('delete')
+    .description('stop and remove a zone that zone create has made')
+    .argument('<name>', 'its uuid (the name of the instance) or its alias')
+    .addHelpText('after', '\nExample:\n  cloudos zone delete web')
+    .action(async (name: string) => {
+      const { client } = await connect(context);
+      const { spec } = ownZone(await zoneOf(client, name));
+      await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: spec.workload } });
+      context.terminal.line(`zone/${spec.workload} deleted`);
+    });
 }
 
 function jsonOf(text: string, source: string): unknown {
@@ -90,44 +95,4 @@ function aliasOf({ labels }: GuestTemplate, source: string): string {
   const given = alias === undefined ? 'nothing' : JSON.stringify(alias);
   const expected = 'at most 63 lower-case letters, digits and dashes, such as web-1';
   throw new CloudosError('MANIFEST_INVALID', `zone ${source}: alias: given ${given}, expected ${expected}`);
-}
-
-/** @throws CloudosError INSTANCE_NOT_FOUND, also for more than one */
-async function zoneOf(
-  client: CloudosClient,
-  name: string,
-): Promise<{ readonly instance: InstanceView; readonly template: GuestTemplate }> {
-  const { instances, workloads } = await client.view();
-  const zones = instances.flatMap((instance) => {
-    const spec = workloads.find((workload) => workload.spec.workload === instance.workload)?.spec;
-    // Only the template of the current revision is known.
-    const known = spec && instance.state !== 'removed' && instance.revision === spec.revision;
-    const isZone = (instance.runtime ?? spec?.template.runtime) === 'zones';
-    return known && isZone ? [{ instance, template: spec.template }] : [];
-  });
-  const exact = zones.filter(({ instance }) => instance.instance === name);
-  const found = exact.length > 0 ? exact : zones.filter(({ template }) => template.labels.alias === name);
-  if (found.length === 1 && found[0]) return found[0];
-  const some = (found.length > 0 ? found : zones).slice(0, 10).map(({ instance }) => instance.instance);
-  const message =
-    found.length > 1
-      ? `${name} is the alias of several zones: ${some.join(', ')}`
-      : `no zone is called ${name}; there is ${some.join(', ') || 'none'}`;
-  throw new CloudosError('INSTANCE_NOT_FOUND', message);
-}
-
-function specOf({ instance, workload, node }: InstanceView, template: GuestTemplate): GuestSpec {
-  return { instance, workload, node: node ?? '', template };
-}
-
-function statusOf({ instance, state, attempt, pid, address, exit }: InstanceView): GuestStatus {
-  const running = state === 'running' || state === 'ready' || state === 'stopping';
-  const ended = state === 'exited' || state === 'failed';
-  return {
-    ...{ instance, attempt, runtime: 'zones', handle: undefined },
-    state: running ? 'running' : ended ? 'exited' : 'created',
-    ...(running && pid !== undefined && { pid }),
-    ...(running && address && { address }),
-    ...(ended && exit && { exit: { ...exit, instance } }),
-  };
 }

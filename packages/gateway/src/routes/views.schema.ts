@@ -70,6 +70,7 @@ const instanceView = z.object({
   address: z.object({ host: z.string(), ports: record(z.int()).optional() }).optional(),
   pid: z.int().optional(),
   exit: sharedEvents.GuestExited.schema.partial({ instance: true, node: true }).optional(),
+  resizing: z.literal(true).optional(),
   reason: z.string().optional(),
   requestedAt: count,
   changedAt: count,

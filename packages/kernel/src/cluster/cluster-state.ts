@@ -2,12 +2,14 @@ import type {
   Endpoint,
   EventData,
   GuestAddress,
+  GuestLimits,
   GuestTemplate,
   ResourceVector,
   ServiceSpec,
   SharedEvent,
   WorkloadSpec,
 } from '@cloudos/sdk';
+import { same } from '../node/same.ts';
 
 /** What the log says of a node. */
 export interface NodeRecord {
@@ -50,6 +52,8 @@ export interface InstanceRecord {
   wanted: 'run' | 'stop';
   /** The run that is wanted: 1, or what the last InstanceRestartOrdered says. */
   attemptWanted: number;
+  /** Limits that its guest shall take in place, as long as its node has not told of it. */
+  resize?: GuestLimits;
   drainMs: number;
   graceMs: number;
   guest: GuestPhase;
@@ -192,6 +196,7 @@ function workloadIs(state: ClusterState, event: Of<'WorkloadDeclared'> | Of<'Wor
     message: undefined,
   };
   record.spec = spec;
+  resizeInstances(state, record, event);
   if (!record.templates.has(spec.revision)) {
     record.revisions.push({ revision: spec.revision, position: event.position, time: event.time });
     if (record.revisions.length > revisionsKept) {
@@ -201,6 +206,29 @@ function workloadIs(state: ClusterState, event: Of<'WorkloadDeclared'> | Of<'Wor
   }
   record.templates.set(spec.revision, spec.template);
   if (!known) state.workloads.set(spec.workload, record);
+}
+
+/** A specification of the revision that is there already, with other limits: for the guests of that revision. */
+function resizeInstances(
+  state: ClusterState,
+  { templates, spec, instances }: WorkloadRecord,
+  event: Of<'WorkloadDeclared'> | Of<'WorkloadChanged'>,
+): void {
+  const before = templates.get(spec.revision);
+  if (!before || sameLimits(before, spec.template)) return;
+  for (const name of instances) {
+    const instance = state.instances.get(name);
+    if (instance?.revision !== spec.revision || instance.template === undefined) continue;
+    const { limits, options } = spec.template;
+    instance.template = { ...instance.template, limits, options };
+    // One that is placed may be in the making, with the limits of before.
+    if (instance.node !== undefined) instance.resize = options === undefined ? { limits } : { limits, options };
+    touch(instance, event);
+  }
+}
+
+export function sameLimits(one: GuestLimits, other: GuestLimits): boolean {
+  return same([one.limits, one.options ?? null], [other.limits, other.options ?? null]);
 }
 
 /** Revisions of a workload that a view remembers. */
@@ -326,6 +354,11 @@ function evolveGuest(state: ClusterState, instance: InstanceRecord, event: Share
       instance.attempt = event.data.attempt;
       instance.ready = false;
       instance.reason = `${event.data.stage}: ${event.data.reason}`;
+      return true;
+    case 'GuestResized':
+    case 'GuestResizeFailed':
+      if (instance.resize && sameLimits(instance.resize, event.data)) delete instance.resize;
+      instance.reason = event.type === 'GuestResizeFailed' ? `resize: ${event.data.reason}` : undefined;
       return true;
     case 'GuestRemoved':
       forget(state, instance);

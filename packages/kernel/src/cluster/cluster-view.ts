@@ -76,6 +76,7 @@ function instanceView(instance: InstanceRecord): InstanceView {
         ...(exit.message !== undefined && { message: exit.message }),
       },
     }),
+    ...(instance.resize && { resizing: true as const }),
     ...(instance.reason !== undefined && { reason: instance.reason }),
     requestedAt: instance.requestedAt,
     changedAt: instance.changedAt,

@@ -76,6 +76,12 @@ export class Fleet {
         if (node !== undefined) this.#agents.get(node)?.notify(event.data.instance);
         return;
       }
+      case 'WorkloadChanged':
+        for (const name of this.#feed.state.workloads.get(event.data.workload)?.instances ?? []) {
+          const instance = this.#feed.state.instances.get(name);
+          if (instance?.resize && instance.node !== undefined) this.#agents.get(instance.node)?.notify(name);
+        }
+        return;
       case 'GuestRemoved':
         return this.#agents.get(event.data.node)?.forget(event.data.instance);
       case 'NodeLost':

@@ -6,6 +6,7 @@ import {
   errorCode,
   event,
   type GuestExit,
+  type GuestLimits,
   type GuestSpec,
   type GuestStatus,
   hasCode,
@@ -13,7 +14,7 @@ import {
   messageOf,
   type NewEvent,
 } from '@cloudos/sdk';
-import type { ClusterState, InstanceRecord } from '../cluster/cluster-state.ts';
+import { type ClusterState, type InstanceRecord, sameLimits } from '../cluster/cluster-state.ts';
 import { exitedEvent, startedEvent } from './adoption.ts';
 import type { GuestRuntime } from './guest-runtime.ts';
 import { checkProbe, isDriverDown } from './probe-check.ts';
@@ -21,7 +22,7 @@ import { Prober } from './prober.ts';
 import type { Semaphore } from './semaphore.ts';
 
 /** Bounds of the work on one guest. */
-export interface GuestLimits {
+export interface WorkBounds {
   /** Between two tries to stop or remove a guest; doubled each time. */
   readonly retryDelayMs: number;
   readonly retryDelayMaxMs: number;
@@ -36,7 +37,7 @@ export interface GuestWorkplace {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly operations: Semaphore;
-  readonly limits: GuestLimits;
+  readonly limits: WorkBounds;
   readonly stopping: AbortSignal;
   /** The runtime for an instance. @throws CloudosError RUNTIME_UNAVAILABLE */
   choose(record: InstanceRecord): GuestRuntime;
@@ -71,6 +72,8 @@ export class GuestWorker {
   #earlyExit: GuestExit | undefined;
   /** Tries in a row to stop or remove it that failed. */
   #failures = 0;
+  /** The limits that were tried last to be given in place. */
+  #resized: GuestLimits | undefined;
   /** How often a call for this guest has taken its driver down. */
   #blame = 0;
   #prober: Prober | undefined;
@@ -142,6 +145,7 @@ export class GuestWorker {
     if (this.#phase === 'removed') return; // recorded; the log has yet to tell so
     const record = this.#record();
     if (!record || record.wanted === 'stop') return this.#retire(record);
+    if (record.resize) await this.#resize(record.resize);
     if (record.attemptWanted <= this.#attempt) return;
     try {
       if (this.#phase === 'running') await this.#stop(record.graceMs);
@@ -149,6 +153,37 @@ export class GuestWorker {
       return this.#tryLater(record, 'stop', error);
     }
     if (!this.#at.stopping.aborted) await this.#run(record);
+    // Limits that changed while the guest was being made.
+    if (this.#record()?.resize && this.#phase !== 'failed') this.#dirty = true;
+  }
+
+  /** Gives the guest other limits in place. A failure is recorded, and leaves it as it is. */
+  async #resize(wanted: GuestLimits): Promise<void> {
+    const runtime = this.#runtime;
+    if (!runtime || this.#phase === 'none' || this.#phase === 'failed') return; // it will be made with them
+    if (this.#resized && sameLimits(this.#resized, wanted)) return; // recorded; the log has yet to tell so
+    const about = { ...this.#about, ...wanted };
+    try {
+      await this.#at.operations.run(() =>
+        runtime.slot.call('resize', async (driver) => {
+          if (driver.resize) return driver.resize(this.instance, wanted);
+          throw new CloudosError(
+            'GUEST_UNSUPPORTED',
+            `${runtime.fingerprint?.runtime} takes other limits with a new guest`,
+          );
+        }),
+      );
+      this.#resized = wanted;
+      await this.#at.record([event('GuestResized', about)]);
+    } catch (error) {
+      if (this.#at.stopping.aborted || this.#slotComesBack(error)) return;
+      this.#resized = wanted;
+      const { remedy } = error as Partial<CloudosError>;
+      const why = { code: errorCode(error) ?? 'PLUGIN_FAILED', reason: messageOf(error) };
+      await this.#at.record([
+        event('GuestResizeFailed', { ...about, ...why, ...(remedy !== undefined && { remedy }) }),
+      ]);
+    }
   }
 
   /** Creates the guest, unless it is there, and starts it. One function for all of it: it is what every instance costs. */

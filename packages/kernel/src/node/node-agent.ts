@@ -18,13 +18,13 @@ import type { ClusterState, InstanceRecord } from '../cluster/cluster-state.ts';
 import type { StreamWriter } from '../stream-writer.ts';
 import { adoptionEvents } from './adoption.ts';
 import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
-import { type GuestLimits, GuestWorker, type GuestWorkplace } from './guest-worker.ts';
+import { GuestWorker, type GuestWorkplace, type WorkBounds } from './guest-worker.ts';
 import { same } from './same.ts';
 import { Semaphore } from './semaphore.ts';
 import { UsageWatch } from './usage-watch.ts';
 
 /** Bounds of a node agent. */
-export interface NodeLimits extends GuestLimits {
+export interface NodeLimits extends WorkBounds {
   /** Guests that are created, started, stopped or removed at the same time. */
   readonly operationsMax: number;
   /** How long a host may take to describe itself. */

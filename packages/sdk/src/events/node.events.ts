@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { resourceVector } from '../resources.ts';
+import { guestLimits } from '../workload.ts';
 
 const node = z.string().min(1);
 const instance = z.string().min(1);
@@ -80,6 +81,20 @@ export const nodeEvents = {
   GuestRemoved: {
     doc: 'Nothing of the guest is left on the node. Its resources are free.',
     schema: z.object({ ...guest }),
+  },
+  GuestResized: {
+    doc: 'The guest has these limits from now on. It was not restarted for it.',
+    schema: z.object({ ...guest, ...guestLimits.shape }),
+  },
+  GuestResizeFailed: {
+    doc: 'The guest keeps the limits that it has: it does not take these in place. A guest that is made anew gets them.',
+    schema: z.object({
+      ...guest,
+      ...guestLimits.shape,
+      code: z.string(),
+      reason: z.string(),
+      remedy: z.string().optional(),
+    }),
   },
   GuestSnapshotted: {
     doc: 'The state of the guest was saved under a name.',

@@ -9,7 +9,10 @@ const workload = z.string().min(1);
 /** What an orchestrator decides, in the stream `orchestrator` (or `orchestrator-<plugin>` where there are several). */
 export const orchestratorEvents = {
   WorkloadDeclared: { doc: 'A workload is wanted from now on.', schema: workloadSpec },
-  WorkloadChanged: { doc: 'A workload is wanted differently: the whole new specification.', schema: workloadSpec },
+  WorkloadChanged: {
+    doc: 'A workload is wanted differently: the whole new specification. One of the same revision with other limits is for the guests that are there: they take them in place.',
+    schema: workloadSpec,
+  },
   WorkloadRemoved: { doc: 'A workload is not wanted any more.', schema: z.object({ workload }) },
   InstanceRequested: {
     doc: 'An instance of that revision of the workload shall run somewhere. The template is that of the revision.',

@@ -12,6 +12,7 @@ export const guestSupports = {
   logsSince: 'logs can be read from a time on',
   stats: 'use of resources can be asked for',
   pause: 'a guest can be paused and goes on',
+  resize: 'limits change while a guest runs: `resize`',
   snapshot: 'the state is saved and put back: `snapshot`, `restore`',
   snapshotMemory: 'a snapshot holds the memory of the running guest',
   export: 'a snapshot leaves the node as bytes and comes back: `export`, `import`',

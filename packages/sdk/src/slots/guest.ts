@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
 import type { z } from 'zod';
 import type { exitReason } from '../events/node.events.ts';
-import type { GuestTemplate, Probe } from '../workload.ts';
+import type { GuestLimits, GuestTemplate, Probe } from '../workload.ts';
 
 /** What one guest shall be: a template and a name. The instance id is the guest's name at the runtime as well. */
 export interface GuestSpec {
@@ -160,6 +160,12 @@ export interface GuestDriver {
   probe?(instance: string, probe: Probe): Promise<ProbeResult>;
   pause?(instance: string): Promise<void>;
   resume?(instance: string): Promise<void>;
+  /**
+   * Other limits for a guest, at once if it runs, and for its next runs. All of them or none: GUEST_UNSUPPORTED for one
+   * that only a new guest can take, GUEST_STATE for one that is below what the guest uses, GUEST_SPEC_INVALID for one that
+   * cannot be. The same limits again: no error.
+   */
+  resize?(instance: string, limits: GuestLimits): Promise<GuestStatus>;
   /** Saves the state under a name, replacing an earlier snapshot of that name. The guest goes on as it was. */
   snapshot?(instance: string, name: string): Promise<GuestSnapshot>;
   /**

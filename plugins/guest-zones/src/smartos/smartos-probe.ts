@@ -101,6 +101,7 @@ function available(machine: Machine, { network, images }: SmartosConfig): GuestF
       guestNetwork: network !== undefined,
       tty: false,
       pause: false,
+      resize: true,
       snapshot: true,
       commandCheck: false,
       imageDigest: false,

@@ -176,8 +176,8 @@ describe('zones on SmartOS, by exchanges written from its documentation', () => 
     player.processes[0]?.print(`${events.touched}${events.stopped}`);
     await until(() => exits.length > 0);
     expect(exits).toEqual([{ instance: 'web-1', attempt: 1, exitCode: 7, signal: null, reason: 'exited' }]);
-    player.processes[0]?.print(events.stopped ?? '');
-    await new Promise((resolve) => setImmediate(resolve));
+    await driver.lookAt('0f3b15dc-f253-5476-a5fe-9578142dbb9f');
+    expect(exits).toHaveLength(1);
     expectNext('exited7');
     expect(await driver.start('web-1', 1)).toMatchObject({ state: 'exited', exit: { exitCode: 7 } });
     expectNext('exited7', 'start', 'running');
@@ -258,6 +258,16 @@ describe('zones on SmartOS, by exchanges written from its documentation', () => 
     // A rollback boots the zone; one that was cut off before the halt is made up for by the next start.
     expectNext('snapshotted', 'halt', 'start', 'running');
     expect(await driver.start('web-1', 2)).toMatchObject({ state: 'running', attempt: 2 });
+  });
+
+  test('other limits are given to a running zone', async () => {
+    await run();
+    const limits = { cpuMillis: 3000, memoryBytes: 512 * 2 ** 20, diskBytes: 10 * 2 ** 30, pids: 400 };
+    expectNext('running', 'update');
+    expect(await driver.resize('web-1', { limits })).toMatchObject({ state: 'running', attempt: 1 });
+    const part = { ...limits, diskBytes: 2 ** 29 };
+    expectNext('running');
+    await expect(driver.resize('web-1', { limits: part })).rejects.toMatchObject({ code: 'GUEST_SPEC_INVALID' });
   });
 
   test('a command runs by zlogin, and what dockerexec says before it is not of the command', async () => {

@@ -7,6 +7,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestLimits,
   type GuestSnapshot,
   type GuestSpec,
   type GuestStats,
@@ -20,7 +21,7 @@ import { readVmLogs } from './vm-logs.ts';
 import type { VmRuns } from './vm-runs.ts';
 import { vmStats } from './vm-stats.ts';
 import type { Vmadm, VmObject } from './vmadm.ts';
-import { checkVmSpec } from './vmadm-payload.ts';
+import { checkVmSpec, limitsOf } from './vmadm-payload.ts';
 import { exitOf, instanceOfHandle, isRunning, statusOf, type VmRecord } from './vmadm-record.ts';
 import { execInVm } from './zlogin-exec.ts';
 
@@ -143,6 +144,17 @@ export class VmadmDriver implements GuestDriver {
     const { vm } = await this.#running(instance);
     if (vm.zoneid === undefined) throw new CloudosError('GUEST_STATE', `${instance} has no zone in the kernel`);
     return vmStats(this.#parts.commands, vm.zoneid);
+  }
+
+  /** All limits are "live updates" of vmadm, that of the disk too. */
+  async resize(instance: string, limits: GuestLimits): Promise<GuestStatus> {
+    return this.#ledger.locks.run(instance, async () => {
+      const { record, vm } = await this.#look(instance);
+      const spec = { ...record.spec, template: { ...record.spec.template, ...limits } };
+      checkVmSpec(spec);
+      await this.#parts.vmadm.update(record.uuid, limitsOf(spec.template));
+      return statusOf(await this.#parts.records.save({ ...record, spec }), vm);
+    });
   }
 
   /** Of the zone's own file system. Names are those of ZFS: at most 64 letters, digits and `-_.:%`. */
