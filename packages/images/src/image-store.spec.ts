@@ -61,7 +61,7 @@ describe('import', () => {
     const [kernel] = await importImage(store, { from: await file('counter.elf', elf) });
     expect(kernel).toMatchObject({ kind: 'unikernel', reference: 'counter:latest', elf: { size: 64 } });
     const [raw] = await importImage(store, { from: await file('disk.img', disk) });
-    expect(raw).toMatchObject({ kind: 'disk', format: 'raw' });
+    expect(raw).toMatchObject({ kind: 'disk', format: 'raw', clonable: false });
     const [cow] = await importImage(store, { from: await file('disk.qcow2', qcow) }, { reference: 'cow' });
     expect(cow).toMatchObject({ kind: 'disk', format: 'qcow2', reference: 'cow:latest' });
     const linux = Buffer.alloc(0x206);
@@ -71,9 +71,13 @@ describe('import', () => {
     const [direct] = await importImage(
       store,
       { from: await file('direct.img', disk), form: 'disk' },
-      { reference: 'direct', boot },
+      { reference: 'direct', boot, clonable: true },
     );
-    expect(direct).toMatchObject({ kind: 'disk', boot: { kernel: { size: 0x206 }, commandLine: 'root=/dev/vda' } });
+    expect(direct).toMatchObject({
+      kind: 'disk',
+      clonable: true,
+      boot: { kernel: { size: 0x206 }, commandLine: 'root=/dev/vda' },
+    });
     if (direct?.kind !== 'disk') throw new Error('no disk');
     const files = await diskFiles(store, direct);
     expect(readFileSync(files.kernel ?? '').equals(linux)).toBe(true);

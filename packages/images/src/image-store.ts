@@ -8,6 +8,7 @@ import { Holds } from './holds.ts';
 import { type DiskImage, type Image, type ImageSummary, programOf, type StoredImage } from './image.ts';
 import { IndexFile, referenceOf, tagged, untagged } from './index-file.ts';
 import {
+  clonableAnnotation,
   commandLineAnnotation,
   type Descriptor,
   type ImageManifest,
@@ -90,6 +91,7 @@ export class ImageStore {
         format: first.mediaType === mediaTypes.diskQcow2 ? 'qcow2' : 'raw',
         disk: first,
         ...bootOf(manifest),
+        clonable: manifest.annotations?.[clonableAnnotation] === 'true',
       };
     }
     const config = imageConfig.parse(JSON.parse((await this.blobs.document(manifest.config.digest)).toString()));

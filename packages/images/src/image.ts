@@ -57,6 +57,8 @@ export interface DiskImage extends Stored {
   readonly disk: StoredContent;
   /** Absent: the disk boots by itself, as a PC's does. */
   readonly boot?: DiskBoot;
+  /** A boot gives the system nothing that only one machine may have (keys, an id): machines may be copies of one. */
+  readonly clonable: boolean;
 }
 
 /** The userland of the host, read-only. */

@@ -5,7 +5,7 @@ import { headOf } from './compression.ts';
 import type { ImageStore } from './image-store.ts';
 import { putManifest } from './import-docker.ts';
 import { counted, type ImportOptions } from './import-options.ts';
-import { commandLineAnnotation, type Descriptor, mediaTypes } from './oci.ts';
+import { clonableAnnotation, commandLineAnnotation, type Descriptor, mediaTypes } from './oci.ts';
 
 /** Imports the ELF file of a unikernel. Whether it can be booted is for the runtime to find out. */
 export async function importUnikernel(store: ImageStore, path: string, options: ImportOptions): Promise<Descriptor> {
@@ -32,7 +32,10 @@ export async function importDisk(store: ImageStore, path: string, options: Impor
     if (initrd !== undefined) parts.push({ path: initrd, mediaType: mediaTypes.diskInitrd });
   }
   const { commandLine } = options.boot ?? {};
-  const annotations = commandLine === undefined ? undefined : { [commandLineAnnotation]: commandLine };
+  const annotations = {
+    ...(commandLine === undefined ? {} : { [commandLineAnnotation]: commandLine }),
+    ...(options.clonable ? { [clonableAnnotation]: 'true' } : {}),
+  };
   return importFiles(store, parts, mediaTypes.disk, options, annotations);
 }
 

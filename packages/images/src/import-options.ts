@@ -15,6 +15,8 @@ export interface ImportOptions {
   readonly boot?:
     | { readonly kernel: string; readonly initrd?: string | undefined; readonly commandLine?: string | undefined }
     | undefined;
+  /** Machines may be copies of one that has booted from this disk. */
+  readonly clonable?: boolean | undefined;
   /** How a root file system that says nothing about it is run. */
   readonly program?:
     | {

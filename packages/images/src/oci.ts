@@ -18,6 +18,8 @@ export const mediaTypes = {
   diskInitrd: 'application/vnd.cloudos.disk.v1.initrd',
 } as const;
 
+/** Of the manifest of a disk: `true` where machines may be copies of one that has booted from it. */
+export const clonableAnnotation = 'io.cloudos.disk.clonable';
 /** Of the manifest of a disk: what the kernel beside it is started with. */
 export const commandLineAnnotation = 'io.cloudos.disk.command-line';
 export const referenceAnnotation = 'org.opencontainers.image.ref.name';

@@ -21,14 +21,8 @@ export function bareCarrier(host: VmHost): ProcessCarrier {
 const tun = '/dev/net/tun';
 
 function bareCommand(host: VmHost, run: QemuLaunch): string[] {
-  const qemu = [host.qemu.path, ...run.args];
-  if (host.rootless) return qemu;
-  const { user } = host.config;
-  const groups = host.accelerator.accelerator === 'kvm' ? ['--groups', String(kvmGroup())] : ['--clear-groups'];
-  const identity = ['--reuid', String(user), '--regid', String(user), ...groups];
-  const nothing = ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs'];
-  const dropped = [findTool('setpriv') ?? 'setpriv', ...identity, ...nothing, ...qemu];
-  if (run.tap === undefined || isOpenToAll(tun)) return dropped;
+  const dropped = withoutPrivileges(host, [host.qemu.path, ...run.args]);
+  if (host.rootless || run.tap === undefined || isOpenToAll(tun)) return dropped;
   // Its user may not open the device of taps: it gets one of its own, at the place where QEMU looks, seen by nobody else.
   const script = `mount -t tmpfs -o mode=755,size=64k tmpfs /dev/net && mknod -m 666 ${tun} c 10 200 && exec "$@"`;
   return [
@@ -42,6 +36,18 @@ function bareCommand(host: VmHost, run: QemuLaunch): string[] {
     'sh',
     ...dropped,
   ];
+}
+
+/** The command as the user of machines, without capabilities; as it is where the driver is not root. */
+export function withoutPrivileges(
+  { rootless, config, accelerator }: Pick<VmHost, 'rootless' | 'config' | 'accelerator'>,
+  command: readonly string[],
+): string[] {
+  if (rootless) return [...command];
+  const groups = accelerator.accelerator === 'kvm' ? ['--groups', String(kvmGroup())] : ['--clear-groups'];
+  const identity = ['--reuid', String(config.user), '--regid', String(config.user), ...groups];
+  const nothing = ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs'];
+  return [findTool('setpriv') ?? 'setpriv', ...identity, ...nothing, ...command];
 }
 
 function kvmGroup(): number {

@@ -52,7 +52,7 @@ export async function vmImage(store: ImageStore): Promise<DiskImage> {
   const directory = await vmFiles();
   const boot = { kernel: join(directory, 'vmlinuz'), initrd: join(directory, 'initrd'), commandLine };
   const source = { from: join(directory, 'disk.img'), form: 'disk' } as const;
-  const [image] = await importImage(store, source, { reference: 'vm:1', boot });
+  const [image] = await importImage(store, source, { reference: 'vm:1', boot, clonable: true });
   if (image?.kind !== 'disk') throw new Error(`vm:1 is ${image?.kind}`);
   return image;
 }

@@ -1,14 +1,18 @@
-import type { VmNetworkState } from '@cloudos/qemu';
-
-export interface HardwareOptions {
+/** What machines of one kind have in common: they take each other's states. */
+export interface MachineShape {
   readonly accelerator: 'kvm' | 'tcg';
   readonly memoryMiB: number;
   readonly vcpus: number;
-  readonly network: VmNetworkState | undefined;
   readonly format: 'qcow2' | 'raw';
+  readonly boot?: { readonly initrd: boolean; readonly commandLine: string } | undefined;
+}
+
+export interface HardwareOptions extends MachineShape {
+  readonly mac: string | undefined;
   /** The chardev that the serial port is connected to. */
   readonly console: 'out' | 'console';
-  readonly boot?: { readonly initrd: boolean; readonly commandLine: string } | undefined;
+  /** A file that the memory begins as (or is, where it is shared). Absent: memory of its own. */
+  readonly memory?: { readonly file: string; readonly share: boolean } | undefined;
 }
 
 /** Names below `m`: the overlay that a machine writes to. */
@@ -19,14 +23,22 @@ export const overlayFile = 'disk.qcow2';
  * seed are handed to QEMU as open descriptors: its user may not be able to open them.
  */
 export function hardware(options: HardwareOptions): string[] {
-  const { accelerator, memoryMiB, vcpus, network } = options;
+  const { accelerator, memoryMiB, vcpus, mac } = options;
   const port = (nr: number, chardev: string, name: string) => [
     '-device',
     `virtserialport,bus=serial.0,nr=${nr},chardev=${chardev},name=${name}`,
   ];
-  const mac = network ? `,mac=${network.mac}` : '';
   return [
-    ...['-M', 'pc,vmport=off', '-m', `${memoryMiB}M`, '-smp', String(vcpus), '-no-reboot'],
+    ...[
+      '-M',
+      'pc,vmport=off,memory-backend=ram',
+      ...memory(options),
+      '-m',
+      `${memoryMiB}M`,
+      '-smp',
+      String(vcpus),
+      '-no-reboot',
+    ],
     ...['-accel', accelerator === 'tcg' ? 'tcg,tb-size=64' : 'kvm', '-cpu', accelerator === 'tcg' ? 'qemu64' : 'host'],
     ...(options.console === 'console' ? ['-chardev', 'file,id=console,path=console,append=on'] : []),
     ...['-serial', `chardev:${options.console}`],
@@ -39,10 +51,16 @@ export function hardware(options: HardwareOptions): string[] {
     ...disks(options.format),
     ...['-device', `virtio-blk-pci,drive=disk${options.boot ? '' : ',bootindex=0'}`],
     ...['-device', 'virtio-blk-pci,drive=seed'],
-    ...['-device', `virtio-net-pci,netdev=n0,romfile=${mac}`],
+    ...['-device', `virtio-net-pci,netdev=n0,romfile=${mac === undefined ? '' : `,mac=${mac}`}`],
     ...['-object', 'rng-builtin,id=rng', '-device', 'virtio-rng-pci,rng=rng'],
     ...kernel(options.boot),
   ];
+}
+
+function memory({ memoryMiB, memory: given }: HardwareOptions): string[] {
+  const object = `id=ram,size=${memoryMiB}M`;
+  if (!given) return ['-object', `memory-backend-ram,${object}`];
+  return ['-object', `memory-backend-file,${object},mem-path=${given.file},share=${given.share ? 'on' : 'off'}`];
 }
 
 function disks(format: 'qcow2' | 'raw'): string[] {

@@ -11,9 +11,11 @@ import {
   VmImages,
   type VmRuntime,
   vmConfigShape,
+  withoutPrivileges,
 } from '@cloudos/qemu';
 import { definePlugin, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
+import { VmTemplates } from './template.ts';
 import { VmGuestFlavour } from './vm.flavour.ts';
 import { memoryMinBytes } from './vm-spec.ts';
 
@@ -98,11 +100,21 @@ async function makeRuntime(host: VmHost, config: VmGuestConfig): Promise<VmRunti
   const images = new VmImages(ImageStore.of(stateDir), 'vm', host.context);
   await images.sweep(await host.store.names());
   const { sshKeys, userData } = config.cloudInit;
+  const seed = { agent: await buildAgent(join(dataDir, 'agent'), 'service'), sshKeys, userData };
+  const templates = new VmTemplates({
+    qemu: host.qemu,
+    withoutPrivileges: (command) => withoutPrivileges(host, command),
+    ...(host.rootless ? {} : { user: config.user }),
+    seed,
+    directory: join(dataDir, 'templates'),
+    startTimeoutMs: config.startTimeoutMs,
+  });
   const flavour = new VmGuestFlavour({
     accelerator: host.accelerator.accelerator,
     images,
     stateDir,
-    seed: { agent: await buildAgent(join(dataDir, 'agent'), 'service'), sshKeys, userData },
+    seed,
+    templates,
     memoryBytes: config.memoryBytes,
     diskBytes: config.diskBytes,
     vcpus: config.vcpus,

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findTool, hostName, runCommand } from '@cloudos/host-tools';
+import { findTool, runCommand } from '@cloudos/host-tools';
 import { inside, type VmNetworkState } from '@cloudos/qemu';
-import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import { CloudosError } from '@cloudos/sdk';
 
 /** All seeds are of one size: that of a disk is part of the state of a machine. */
 export const seedBytes = 2 * 2 ** 20;
@@ -28,14 +28,14 @@ export interface SeedOptions {
  */
 export async function writeSeed(
   file: string,
-  spec: GuestSpec,
+  machine: SeedMachine,
   network: VmNetworkState | undefined,
   options: SeedOptions,
 ): Promise<void> {
   const work = `${file}.new-${randomBytes(4).toString('hex')}`;
   await mkdir(work, { mode: 0o700 });
   try {
-    for (const [name, text] of Object.entries(seedFiles(spec, network, options)))
+    for (const [name, text] of Object.entries(seedFiles(machine, network, options)))
       await writeFile(join(work, name), text);
     await copyFile(options.agent, join(work, 'agent'));
     const image = `${work}.iso`;
@@ -45,7 +45,7 @@ export async function writeSeed(
     if (size > seedBytes) {
       throw new CloudosError(
         'GUEST_SPEC_INVALID',
-        `the seed of ${spec.instance} has ${size} bytes, at most ${seedBytes}`,
+        `the seed of ${machine.name} has ${size} bytes, at most ${seedBytes}`,
       );
     }
     const handle = await open(image, 'r+');
@@ -57,14 +57,20 @@ export async function writeSeed(
   }
 }
 
+/** What a seed is about. */
+export interface SeedMachine {
+  /** The same in every boot of a machine, and no other's. */
+  readonly name: string;
+  readonly hostname: string;
+}
+
 /** The files of a seed by name. JSON is YAML (YAML 1.2, section 1.3). */
 export function seedFiles(
-  { instance, template }: GuestSpec,
+  { name, hostname }: SeedMachine,
   network: VmNetworkState | undefined,
   { sshKeys, userData }: Omit<SeedOptions, 'agent'>,
 ): Readonly<Record<string, string>> {
-  const name = template.hostname ?? hostName(instance);
-  const meta = { 'instance-id': instance, 'local-hostname': name, 'public-keys': sshKeys };
+  const meta = { 'instance-id': name, 'local-hostname': hostname, 'public-keys': sshKeys };
   return {
     'meta-data': json(meta),
     'user-data': userData ?? '#cloud-config\n{}\n',

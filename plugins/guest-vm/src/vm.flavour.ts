@@ -1,10 +1,12 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { findTool, hostName, resolveEnvironment, runCommand } from '@cloudos/host-tools';
+import { hostName, resolveEnvironment } from '@cloudos/host-tools';
 import { type DiskImage, diskFiles } from '@cloudos/images';
 import {
   AgentConnections,
+  beginAsCopy,
   execByAgent,
   type Machine,
   machineDir,
@@ -27,23 +29,32 @@ import {
 } from '@cloudos/sdk';
 import { virtualSize } from './base-disk.ts';
 import { explainEnd } from './explain.ts';
-import { hardware, overlayFile } from './hardware.ts';
+import { hardware, type MachineShape, overlayFile } from './hardware.ts';
+import { copyOverlay, makeOverlay } from './overlay.ts';
 import { identity, programFields } from './program.ts';
 import { type SeedOptions, writeSeed } from './seed.ts';
+import type { VmTemplate, VmTemplates } from './template.ts';
 import { checkSpec, type Own, ownOf } from './vm-spec.ts';
 
 const mebibyte = 2 ** 20;
 /** QEMU's own: the buffer for translated code and its tables; 150 MB of a machine with 128 MiB were measured. */
 const overheadBytes = 256 * mebibyte;
 const askMaxMs = 5_000;
-const packMaxMs = 20_000;
 const seedFile = 'seed.iso';
+/**
+ * In the directory of a guest that may begin as a copy of a template. It is taken away before the first run: once its disk
+ * was written to, the memory of the template does not go with it any more.
+ */
+const untouched = 'untouched';
+/** The run that is under way began as a copy. */
+const copied = 'copied';
 
 export interface VmGuestOptions {
   readonly accelerator: 'kvm' | 'tcg';
   readonly images: VmImages;
   readonly stateDir: string;
   readonly seed: SeedOptions;
+  readonly templates: VmTemplates;
   /** Memory of a guest without a limit. */
   readonly memoryBytes: number;
   /** Size of the disk of a guest without a limit. */
@@ -99,22 +110,13 @@ export class VmGuestFlavour implements VmFlavour {
     await images.hold(own.digest, name);
     try {
       const image = await this.#image(own.digest);
-      const { disk } = await diskFiles(images.store, image);
       const overlay = join(directory, machineDir, overlayFile);
-      const args = [
-        'create',
-        '-q',
-        '-f',
-        'qcow2',
-        '-u',
-        '-b',
-        disk,
-        '-F',
-        image.format,
-        overlay,
-        String(own.diskBytes),
-      ];
-      await runCommand(findTool('qemu-img') ?? 'qemu-img', args, { timeoutMs: packMaxMs });
+      if (image.clonable && own.command.length > 0) {
+        await copyOverlay((await this.#template(state, image)).disk, overlay);
+        await writeFile(join(directory, untouched), '');
+      } else {
+        await makeOverlay(overlay, (await diskFiles(images.store, image)).disk, image.format, own.diskBytes);
+      }
     } catch (error) {
       await images.release(own.digest, name);
       throw error;
@@ -125,34 +127,59 @@ export class VmGuestFlavour implements VmFlavour {
     await this.#options.images.release(ownOf(state).digest, name);
   }
 
-  prepare({ directory, state }: Vm): Promise<void> {
-    return writeSeed(join(directory, seedFile), state.spec, state.network, this.#options.seed);
+  /** A guest without a command is told who it is in its boot, so it has one of its own. */
+  async #template(state: Vm['state'], image: DiskImage): Promise<VmTemplate> {
+    const { digest, diskBytes } = ownOf(state);
+    const files = await diskFiles(this.#options.images.store, image);
+    return this.#options.templates.of({ ...this.#shape(state, image), imageDigest: digest, diskBytes, files });
+  }
+
+  async prepare({ directory, state }: Vm): Promise<void> {
+    await rm(join(directory, copied), { force: true });
+    const first = await rename(join(directory, untouched), join(directory, copied)).then(
+      () => true,
+      () => false,
+    );
+    if (first && state.resumeFrom === undefined) return;
+    await rm(join(directory, copied), { force: true });
+    const { instance, template } = state.spec;
+    const machine = { name: instance, hostname: template.hostname ?? hostName(instance) };
+    await writeSeed(join(directory, seedFile), machine, state.network, this.#options.seed);
+  }
+
+  #shape({ spec }: Vm['state'], { boot, format }: DiskImage): MachineShape {
+    const { memoryBytes, cpuMillis } = spec.template.limits;
+    return {
+      accelerator: this.#options.accelerator,
+      memoryMiB: Math.floor((memoryBytes || this.#options.memoryBytes) / mebibyte),
+      vcpus: Math.max(this.#options.vcpus, Math.ceil(cpuMillis / 1000)),
+      format,
+      ...(boot ? { boot: { initrd: boot.initrd !== undefined, commandLine: boot.commandLine } } : {}),
+    };
   }
 
   async machine({ directory, state }: Vm): Promise<Machine> {
-    const { accelerator, images } = this.#options;
     const own = ownOf(state);
     const image = await this.#image(own.digest);
-    const files = await diskFiles(images.store, image);
-    const memoryMiB = Math.floor((state.spec.template.limits.memoryBytes || this.#options.memoryBytes) / mebibyte);
-    const vcpus = Math.max(this.#options.vcpus, Math.ceil(state.spec.template.limits.cpuMillis / 1000));
-    const { boot, format } = image;
+    const { disk, kernel, initrd } = await diskFiles(this.#options.images.store, image);
+    const shape = this.#shape(state, image);
+    const template = existsSync(join(directory, copied)) ? await this.#template(state, image) : undefined;
+    const files = [disk, template?.seed ?? join(directory, seedFile), ...[kernel ?? [], initrd ?? []].flat()];
     const hasProgram = own.command.length > 0;
     return {
       args: hardware({
-        accelerator,
-        memoryMiB,
-        vcpus,
-        network: state.network,
-        format,
+        ...shape,
+        mac: state.network?.mac,
         console: hasProgram ? 'console' : 'out',
-        ...(boot ? { boot: { initrd: boot.initrd !== undefined, commandLine: boot.commandLine } } : {}),
+        ...(template ? { memory: { file: `/dev/fd/${3 + files.length}`, share: false } } : {}),
       }),
-      files: [files.disk, join(directory, seedFile), ...[files.kernel ?? [], files.initrd ?? []].flat()],
-      memoryBytes: memoryMiB * mebibyte + overheadBytes,
+      files: [...files, ...(template ? [template.memoryFile] : [])],
+      memoryBytes: shape.memoryMiB * mebibyte + overheadBytes,
       disks: [overlayFile],
-      shape: `vm ${own.digest} ${memoryMiB}M ${vcpus} ${own.diskBytes} ${hasProgram ? 'program' : 'console'}`,
+      shape: `vm ${own.digest} ${shape.memoryMiB}M ${shape.vcpus} ${own.diskBytes} ${hasProgram ? 'program' : 'console'}`,
       console: hasProgram,
+      incoming: template !== undefined,
+      offloads: !image.clonable,
     };
   }
 
@@ -166,9 +193,15 @@ export class VmGuestFlavour implements VmFlavour {
       return;
     }
     if (command.length === 0) return;
+    const isCopy = existsSync(join(vm.directory, copied));
+    if (isCopy) {
+      const { stateFile } = await this.#template(vm.state, await this.#image(ownOf(vm.state).digest));
+      await beginAsCopy(qmp, join(vm.directory, machineDir), stateFile);
+    }
     const agent = await this.#agents.to(vm);
+    const program = programFields(vm.state, await this.#defaults(vm.state.spec));
     // What is said now waits in the socket until the agent is there.
-    const fields = programFields(vm.state, await this.#defaults(vm.state.spec));
+    const fields = [...(isCopy ? identity(vm.state) : []), ...program];
     await agent.ask(types.boot, 0, fields, types.started, this.#options.startTimeoutMs);
   }
 
@@ -230,6 +263,10 @@ export class VmGuestFlavour implements VmFlavour {
 
   detach(): void {
     this.#agents.closeAll();
+  }
+
+  purge(): Promise<void> {
+    return this.#options.templates.remove();
   }
 }
 

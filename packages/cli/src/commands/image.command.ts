@@ -28,6 +28,7 @@ interface ImportCommandOptions {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly kernelArgs?: string;
+  readonly clonable?: boolean;
   readonly output: string;
 }
 
@@ -50,6 +51,7 @@ export function addImage(program: Command, context: CliContext): void {
     .option('--insecure-registry', 'the registry may speak plain HTTP, or have a certificate that nobody vouches for')
     .option('--kernel <file>', 'for a disk: a kernel that starts it, in the place of a boot loader')
     .option('--initrd <file>', 'for a disk with --kernel: its initial file system')
+    .option('--clonable', 'for a disk: a boot makes nothing that only one machine may have; others begin as its copies')
     .option('--kernel-args <line>', 'for a disk with --kernel: its command line, such as "root=/dev/vda console=ttyS0"')
     .addOption(outputOption('table', 'json', 'yaml', 'name'))
     .addHelpText('after', importHelp)
@@ -125,6 +127,7 @@ async function importFrom(context: CliContext, source: string, options: ImportCo
         insecureRegistry: options.insecureRegistry,
         program: programOf(options),
         ...bootOf(context, options),
+        clonable: options.clonable,
         ...(shown && { onProgress: ({ what, doneBytes, totalBytes }) => bar.show(what, doneBytes, totalBytes) }),
       },
     );

@@ -1,0 +1,110 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { open, readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { toolEnvironment } from '@cloudos/host-tools';
+import { CloudosError, messageOf } from '@cloudos/sdk';
+import { decode, types } from './agent-message.ts';
+import { loadState, saveState } from './migration.ts';
+import { QmpClient } from './qmp.ts';
+import { connectUnix } from './unix-socket.ts';
+
+/** A machine that is booted once, so that others begin as its copies. */
+export interface TemplateBoot {
+  /** Words that run QEMU, with a QMP server at `qmp` and the agent's port at `agent`; the console is in `console`. */
+  readonly command: readonly string[];
+  /** Its working directory: gets `state`, and what the command writes there. */
+  readonly work: string;
+  /** Opened for reading: `/dev/fd/3` and on. */
+  readonly files: readonly string[];
+  readonly bootMaxMs: number;
+  /** How long the machine is left alone before it is copied: what it has put off is not done again in each copy. */
+  readonly settleMs: number;
+}
+
+/** The memory is in a file that is shared: only the rest of the state is transferred. */
+const ignoreShared = (state: boolean) => ({ capabilities: [{ capability: 'x-ignore-shared', state }] });
+
+/**
+ * Boots a machine whose memory is a shared file up to its agent, writes the rest of its state to `state`, and ends it.
+ * @throws CloudosError GUEST_START_FAILED with the last words of the console
+ */
+export async function bootTemplate({ command, work, files, bootMaxMs, settleMs }: TemplateBoot): Promise<void> {
+  const handles = await Promise.all(files.map((file) => open(file, 'r')));
+  const log = await open(join(work, 'qemu.log'), 'w', 0o600);
+  const [program = '', ...args] = command;
+  const child = spawn(program, args, {
+    cwd: work,
+    env: { ...toolEnvironment },
+    stdio: ['ignore', log.fd, log.fd, ...handles.map(({ fd }) => fd)],
+  });
+  const over = new Promise((resolve) => child.once('close', resolve));
+  try {
+    await agentIsReady(join(work, 'agent'), child, bootMaxMs);
+    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    const qmp = await QmpClient.connect(join(work, 'qmp'));
+    await qmp.execute('stop');
+    await qmp.execute('migrate-set-capabilities', ignoreShared(true));
+    await saveState(qmp, work, join(work, 'state'));
+    await qmp.execute('quit').catch(() => {});
+    qmp.close();
+  } catch (error) {
+    const said = await lastLines(work);
+    throw new CloudosError('GUEST_START_FAILED', `the template did not boot: ${said || messageOf(error)}`, {
+      cause: error,
+    });
+  } finally {
+    child.kill('SIGKILL');
+    await over;
+    for (const handle of [...handles, log]) await handle.close();
+  }
+}
+
+/** Lets a machine that was started with `-incoming defer`, on a copy of the template's memory, go on from its state. */
+export async function beginAsCopy(qmp: QmpClient, work: string, stateFile: string): Promise<void> {
+  await qmp.execute('migrate-set-capabilities', ignoreShared(true));
+  await loadState(qmp, work, stateFile);
+  // For the snapshots that may be taken of it: their memory is not in a file.
+  await qmp.execute('migrate-set-capabilities', ignoreShared(false));
+  await qmp.execute('cont');
+}
+
+async function lastLines(work: string): Promise<string> {
+  for (const name of ['qemu.log', 'console']) {
+    const said = (await readFile(join(work, name), 'utf8').catch(() => '')).trim();
+    if (said) return said.slice(-1_000);
+  }
+  return '';
+}
+
+/** Waits for the first message of the agent. */
+async function agentIsReady(path: string, child: ChildProcess, timeoutMs: number): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  const failed = new Promise<never>((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`QEMU ended with ${code}`)));
+    setTimeout(() => reject(new Error(`no agent in ${timeoutMs} ms`)), timeoutMs).unref();
+  });
+  failed.catch(() => {});
+  const socket = await Promise.race([failed, connected(path, deadline)]);
+  let rest: Buffer = Buffer.alloc(0);
+  const ready = new Promise<void>((resolve) => {
+    socket.on('data', (data: Buffer) => {
+      const decoded = decode(Buffer.concat([rest, data]));
+      rest = decoded.rest;
+      if (decoded.messages.some(({ type }) => type === types.ready)) resolve();
+    });
+  });
+  await Promise.race([failed, ready]).finally(() => socket.destroy());
+}
+
+async function connected(path: string, deadline: number): Promise<Socket> {
+  for (;;) {
+    try {
+      return await connectUnix(path, 1_000);
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
