@@ -48,11 +48,11 @@ export function obstacleToVmImage(): string | undefined {
  * reads NoCloud seeds by a script of its own (`vm/rc`). Imported as `vm:1`. The files are made once for each state of
  * their sources and kept in the temporary directory of the machine; that takes some 10 s and the package archive.
  */
-export async function vmImage(store: ImageStore): Promise<DiskImage> {
+export async function vmImage(store: ImageStore, { clonable = true } = {}): Promise<DiskImage> {
   const directory = await vmFiles();
   const boot = { kernel: join(directory, 'vmlinuz'), initrd: join(directory, 'initrd'), commandLine };
   const source = { from: join(directory, 'disk.img'), form: 'disk' } as const;
-  const [image] = await importImage(store, source, { reference: 'vm:1', boot, clonable: true });
+  const [image] = await importImage(store, source, { reference: 'vm:1', boot, clonable });
   if (image?.kind !== 'disk') throw new Error(`vm:1 is ${image?.kind}`);
   return image;
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import guestVm from '@cloudos/guest-vm';
+import type { ImageStore } from '@cloudos/images';
 import { obstacleToTestImages, obstacleToVmImage, vmFiles, vmImage } from '@cloudos/test-images';
 import type { Bench } from './bench.ts';
 import { firstAnswer, measureGuests } from './guest-rounds.ts';
@@ -11,7 +12,7 @@ const barePort = 18_481;
 const memoryMiB = 128;
 const diskMiB = 64;
 
-/** A complete Linux that boots, beside the same disk with the same kernel under a bare QEMU. */
+/** A complete Linux that boots, and copies of one that has booted, beside the same disk with the same kernel under a bare QEMU. */
 const bench: Bench = {
   prefix: 'guest.vm',
   async run(options) {
@@ -21,14 +22,16 @@ const bench: Bench = {
     if (obstacle) return progress(`passed over: ${obstacle}`);
     const files = await vmFiles();
     const seed = bareSeed(workDir);
-    await measureGuests(options, guestVm, {
-      name: 'guest.vm',
+    const subject = {
       config: { memoryBytes: memoryMiB * 2 ** 20, diskBytes: diskMiB * 2 ** 20 },
       image: 'vm:1',
       command: ['/bin/counter'],
-      prepare: vmImage,
       bare: () => bareMachine(files, seed, workDir),
-    });
+    };
+    const boots = (store: ImageStore) => vmImage(store, { clonable: false });
+    await measureGuests(options, guestVm, { ...subject, name: 'guest.vm', prepare: boots });
+    const copies = (store: ImageStore) => vmImage(store);
+    await measureGuests(options, guestVm, { ...subject, name: 'guest.vm.copy', prepare: copies });
   },
 };
 export default bench;
