@@ -66,6 +66,9 @@ describe.skipIf(obstacle !== undefined)(`machines of guest-vm${obstacle ? ` (can
     expect(state).toBe('running');
     await expect(driver.exec('whole', { command: ['true'] })).rejects.toMatchObject({ code: 'GUEST_UNSUPPORTED' });
     await expect.poll(() => console('whole'), waitMax).toContain('the-name is up');
+    // The agent is begun beside what says that.
+    const agent = () => run('whole', ['true']).catch(({ code }: { code: string }) => ({ code }));
+    await expect.poll(async () => (await agent()).code, waitMax).toBe(0);
     const { text } = await run('whole', ['sh', '-c', 'hostname; ip -4 address show eth0; df -m / | tail -n 1']);
     expect(text).toContain('the-name\n');
     if (address && address.host !== '127.0.0.1') expect(text).toContain(`inet ${address.host}/`);
