@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,14 +58,27 @@ describe.each(distributions)('the distribution $name', ({ name, manifest, comman
   });
 });
 
-describe('the local distribution', () => {
+describe.each(['local', 'smartos-zones'])('the distribution %s', (which) => {
   it('boots its stack without being given one, and leaves nothing', async () => {
-    const bin = distributions.find(({ name }) => name === 'local')?.bin ?? '';
+    const bin = distributions.find(({ name }) => name === which)?.bin ?? '';
     const before = takeStock();
     const up = await run(bin, 'up', '--detach');
     expect(up, up.text).toMatchObject({ code: 0 });
-    expect((await run(bin, 'status')).text).toContain('local');
+    expect((await run(bin, 'status')).text).toContain(which);
     expect(await run(bin, 'down')).toMatchObject({ code: 0 });
     expect(takeStock()).toEqual(before);
+  });
+});
+
+describe('the distribution smartos-zones', () => {
+  const { bin } = distributions.find(({ name }) => name === 'smartos-zones') ?? { bin: '' };
+
+  it('says what is missing where the driver of SmartOS is asked for', async () => {
+    const stack = readFileSync(path.join(folder, 'smartos-zones', 'stack.yaml'), 'utf8');
+    const file = path.join(home, 'smartos.yaml');
+    writeFileSync(file, stack.replace('driver: auto', 'driver: smartos'));
+    const { text } = await run(bin, 'doctor', '--stack-only', '--stack', file);
+    expect(text).toContain('the driver smartos needs SmartOS, and this is linux');
+    expect(text).toContain('set driver to auto or linux, or boot SmartOS');
   });
 });
