@@ -189,7 +189,7 @@ export class CloudosClient {
   /** Output of a guest as it was kept, and with `follow` as it comes, until the signal is aborted. */
   async *logs(instance: string, request: LogRequest = {}): AsyncGenerator<OutputChunk, void> {
     const response = await this.#http.send(`/v1/instances/${encodeURIComponent(instance)}/logs`, {
-      query: { follow: request.follow, tail: request.tailLines, since: request.since },
+      query: { container: request.container, follow: request.follow, tail: request.tailLines, since: request.since },
       accept: 'application/x-ndjson',
       signal: request.signal,
     });
@@ -207,6 +207,7 @@ export class CloudosClient {
   /** Runs a command in a guest. `kill` of the session ends it. */
   async exec(instance: string, request: ExecRequest, timeoutMs = commandTimeoutMs): Promise<ExecSession> {
     const url = this.#http.socketUrl(`/v1/instances/${encodeURIComponent(instance)}/exec`, {
+      container: request.container,
       command: request.command,
       env: Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`),
       workingDir: request.workingDir,

@@ -7,6 +7,7 @@ import { interactionTests } from './guest/guest-interaction.ts';
 import { isolationTests } from './guest/guest-isolation.ts';
 import { lifecycleTests } from './guest/guest-lifecycle.ts';
 import { limitTests } from './guest/guest-limits.ts';
+import { podTests } from './guest/guest-pods.ts';
 import { defaultCommands, defaultPrograms, type GuestCommands, type GuestPrograms } from './guest/guest-programs.ts';
 import { secretTests } from './guest/guest-secrets.ts';
 import { snapshotTests } from './guest/guest-snapshots.ts';
@@ -59,6 +60,7 @@ export function guestConformance<Config>(
     interactionTests(suite);
     limitTests(suite);
     isolationTests(suite);
+    podTests(suite);
     secretTests(suite);
     snapshotTests(suite);
     faultTests(suite);

@@ -14,6 +14,7 @@ export function execRequestOf(query: z.output<typeof execQuery>): ExecRequest {
   });
   return {
     command: query.command,
+    ...(query.container === undefined ? {} : { container: query.container }),
     ...(env.length === 0 ? {} : { env: Object.fromEntries(env) }),
     ...(query.workingDir === undefined ? {} : { workingDir: query.workingDir }),
     ...(query.tty ? { tty: { columns: query.columns, rows: query.rows } } : {}),

@@ -6,7 +6,11 @@ const flag = z.enum(['', 'true', '1', 'false', '0']).transform((text) => text !=
 
 export const viewQuery = z.object({ at: position.optional() });
 
+/** Which container of an instance, where it has several. */
+const container = z.string().min(1).max(63).optional();
+
 export const logsQuery = z.object({
+  container,
   follow: flag.default(false),
   tail: z.coerce.number().int().nonnegative().max(1_000_000).optional(),
   /** Milliseconds of the epoch. */
@@ -16,6 +20,7 @@ export const logsQuery = z.object({
 const variable = z.string().regex(/^[^=]+=/, 'expected NAME=value');
 
 export const execQuery = z.object({
+  container,
   command: z.array(z.string()).min(1, 'expected ?command=…, once for each word').max(1_000),
   env: z.array(variable).max(1_000).default([]),
   workingDir: z.string().optional(),

@@ -15,7 +15,7 @@ export const ndjson = 'application/x-ndjson';
 export async function logsResponse(
   kernel: Kernel,
   instance: string,
-  request: { follow: boolean; tail?: number | undefined; since?: number | undefined },
+  request: { container?: string | undefined; follow: boolean; tail?: number | undefined; since?: number | undefined },
   form: 'lines' | 'bytes',
   onLeft: () => void,
 ): Promise<Response> {
@@ -23,6 +23,7 @@ export async function logsResponse(
   const logRequest: LogRequest = {
     follow: request.follow,
     signal: ended.signal,
+    ...(request.container === undefined ? {} : { container: request.container }),
     ...(request.tail === undefined ? {} : { tailLines: request.tail }),
     ...(request.since === undefined ? {} : { since: request.since }),
   };

@@ -211,14 +211,28 @@ export class RunningKernel implements Kernel {
     };
   }
 
+  /** Which container is meant; absent for the first, by whatever name. @throws CloudosError GUEST_NOT_FOUND */
+  #container<Request extends { readonly container?: string }>(instance: string, request: Request): Request {
+    const { container, ...first } = request;
+    if (container === undefined) return request;
+    const { template } = this.#parts.feed.state.instances.get(instance) ?? {};
+    if (container === template?.container) return first as Request;
+    const names = [template?.container, ...(template?.containers ?? []).map(({ name }) => name)];
+    if (names.includes(container)) return request;
+    const has = names.filter((name) => name !== undefined).join(', ') || 'one without a name';
+    throw new CloudosError('GUEST_NOT_FOUND', `${instance} has no container called ${container}; it has ${has}`);
+  }
+
   async exec(instance: string, request: ExecRequest): Promise<ExecSession> {
     const { slot } = this.#parts.fleet.agentOf(instance).runtimeOf(instance);
-    return slot.call('exec', (driver) => driver.exec(instance, request));
+    const asked = this.#container(instance, request);
+    return slot.call('exec', (driver) => driver.exec(instance, asked));
   }
 
   async *logs(instance: string, request: LogRequest): AsyncIterable<OutputChunk> {
     const { slot } = this.#parts.fleet.agentOf(instance).runtimeOf(instance);
-    yield* await slot.call('logs', (driver) => driver.logs(instance, request));
+    const asked = this.#container(instance, request);
+    yield* await slot.call('logs', (driver) => driver.logs(instance, asked));
   }
 
   async stats(instance: string): Promise<GuestStats> {

@@ -9,11 +9,13 @@
 #include <sys/types.h>
 
 /* A message: length of the payload (4 bytes, little endian), type (1), channel (4), payload. */
-enum { head_bytes = 9, payload_max = 65536, sessions_max = 64, words_max = 512, pending_max = 262144 };
+enum { head_bytes = 9, payload_max = 65536, sessions_max = 64, words_max = 512, pending_max = 262144, containers_max = 5 };
+/* Channels of the programs of containers: this, and the number of the container. That of the first is 0. */
+#define container_channel 0x80000000u
 enum {
   /* from the host */
   boot = 'B', configure = 'C', run = 'X', input = 'I', input_end = 'E', resize = 'R', end_session = 'K', signal_main = 'S',
-  ask_usage = 'U',
+  ask_usage = 'U', container = 'P',
   /* to the host */
   ready = 'H', started = 'M', refused = 'N', output = 'O', error_output = 'F', ended = 'Q', taken = 'A', usage = 'T',
 };
@@ -49,15 +51,34 @@ void machine_begin(void);
 const char *machine_root(struct fields fields);
 /* In a child that is about to become a program. 0, or -1 with errno. */
 int machine_enter(void);
+/* Makes the root of a further container, where machines have any: 0, or what failed. */
+const char *machine_container(int index, struct fields fields) __attribute__((weak));
 _Noreturn void machine_end(int code, int signal);
 int oom_kills(void);
 int processes(void);
 
-/* session.c: a program in the container with its pipes or its terminal. Channel 0 is the guest's own program. */
-struct session { int used, in, out, err, tty, ended, status; uint32_t channel; pid_t pid; char *pending; size_t pending_length; int closing; };
+/* pod.c */
+struct session;
+/* 0, or -1 with what failed, or the errno of the failure. */
+int pod_add(struct fields fields, const char **why);
+void pod_ended(struct session *session);
+/* The guest is asked to end: its containers end too, and are not run again. */
+void pod_leave(void);
+/* The first container has ended. */
+void pod_end(int code, int signal);
+/* Until when there is nothing to do: -1 for ever. */
+int pod_wait_ms(void);
+void pod_tick(void);
+
+/* session.c: a program in a container with its pipes or its terminal. Channel 0 is the guest's own program. */
+/* The container that a child is about to enter. */
+extern int entering;
+struct session { int used, in, out, err, tty, ended, status, container; uint32_t channel; pid_t pid; char *pending; size_t pending_length; int closing; };
 extern struct session sessions[sessions_max];
 /* 0, or the errno of the failure. */
 int session_start(uint32_t channel, struct fields fields);
+/* The program of a container, not a command. */
+int session_is_main(const struct session *session);
 struct session *session_find(uint32_t channel);
 void session_input(struct session *session, const char *data, size_t length);
 void session_flush(struct session *session);

@@ -16,8 +16,27 @@
 
 enum { reserved_kilobytes = 8192 };
 const char *const guest_root = "/root";
-const char *guest_group = "/sys/fs/cgroup/guest";
-int machine_enter(void) { return chroot(guest_root); }
+const char *guest_group = "/sys/fs/cgroup/guest/0";
+
+/* Roots, disks and groups of containers are told apart by their number; those of the first have been there always. */
+static const char *numbered(const char *name, int index) {
+  static char path[16][64];
+  static int next;
+  char *text = path[next++ % 16];
+  if (index) snprintf(text, 64, "%s%d", name, index);
+  else snprintf(text, 64, "%s", name);
+  return text;
+}
+static void limit(int index, const char *name, const char *value) {
+  char path[96];
+  snprintf(path, sizeof path, "/sys/fs/cgroup/guest/%d/%s", index, name);
+  put_text(path, value);
+}
+
+int machine_enter(void) {
+  if (entering) limit(entering, "cgroup.procs", "0");
+  return chroot(numbered(guest_root, entering));
+}
 
 /* Modules lie in the order in which they need each other: their names begin with a number. */
 static void load_modules(void) {
@@ -59,14 +78,17 @@ static void write_file(const char *path, const char *text) {
   close(file);
 }
 
-static void own_files(struct fields fields) {
-  char text[1024];
+static void own_files(const char *root, struct fields fields) {
+  char text[1024], path[96];
   const char *name = field(fields, "hostname"), *ip = field(fields, "ip");
   snprintf(text, sizeof text, "127.0.0.1 localhost\n%s %s\n", ip ? ip : "127.0.1.1", name ? name : "guest");
-  mkdir("/root/etc", 0755);
-  write_file("/root/etc/hosts", text);
+  snprintf(path, sizeof path, "%s/etc", root);
+  mkdir(path, 0755);
+  snprintf(path, sizeof path, "%s/etc/hosts", root);
+  write_file(path, text);
   snprintf(text, sizeof text, "%s\n", name ? name : "guest");
-  write_file("/root/etc/hostname", text);
+  snprintf(path, sizeof path, "%s/etc/hostname", root);
+  write_file(path, text);
 }
 
 /*
@@ -74,11 +96,15 @@ static void own_files(struct fields fields) {
  * taken for the first time costs its translation.
  */
 static void prepare_root(void) {
-  static const char *folders[] = {"/lower", "/upper", "/root", "/dev-inside", "/proc-inside", "/sys-inside"};
-  for (size_t i = 0; i < 6; i++) mkdir(folders[i], 0755);
+  static const char *folders[] = {"/upper", "/dev-inside", "/proc-inside", "/sys-inside"};
+  for (size_t i = 0; i < 4; i++) mkdir(folders[i], 0755);
   if (mount("tmpfs", "/upper", "tmpfs", MS_NODEV, "mode=755")) perror("/upper");
-  mkdir("/upper/data", 0755);
-  mkdir("/upper/work", 0755);
+  for (int i = 0; i < containers_max; i++) {
+    mkdir(numbered("/lower", i), 0755);
+    mkdir(numbered("/root", i), 0755);
+    mkdir(numbered("/upper/data", i), 0755);
+    mkdir(numbered("/upper/work", i), 0755);
+  }
   mount("tmpfs", "/dev-inside", "tmpfs", MS_NOSUID, "mode=755,size=64k");
   node("/dev-inside/null", 0666, 1, 3);
   node("/dev-inside/zero", 0666, 1, 5);
@@ -95,9 +121,11 @@ static void prepare_root(void) {
     perror("/dev-inside");
   mount("proc", "/proc-inside", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
   mount("sysfs", "/sys-inside", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, 0);
-  /* The group that the guest's processes are in: it counts them. */
+  /* The group that the guest's processes are in counts them; each container has one below it. */
   mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, 0);
   put_text("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory");
+  mkdir("/sys/fs/cgroup/guest", 0755);
+  put_text("/sys/fs/cgroup/guest/cgroup.subtree_control", "+pids +memory");
   mkdir(guest_group, 0755);
   /* What the guest cannot have is what the kernel and this program need to live on when it takes all. */
   char memory[32];
@@ -105,29 +133,51 @@ static void prepare_root(void) {
   put_text("/sys/fs/cgroup/guest/memory.max", memory);
 }
 
-const char *machine_root(struct fields fields) {
-  int disk = open("/dev/vda", O_RDONLY | O_CLOEXEC);
-  ioctl(disk, BLKFLSBUF); /* the disk is another one than when this machine was made */
-  close(disk);
-  if (mount("/dev/vda", "/lower", "squashfs", MS_RDONLY | MS_NODEV, 0)) return "the root disk cannot be mounted";
-  const char *limit = field(fields, "disk");
-  char size[64] = "mode=755";
-  if (limit) snprintf(size, sizeof size, "mode=755,size=%s", limit);
-  if (limit && mount(0, "/upper", 0, MS_REMOUNT | MS_NODEV, size)) return "what the guest writes cannot be limited";
-  if (mount("overlay", "/root", "overlay", MS_NODEV, "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work"))
-    return "the root cannot be made";
-  static const char *moved[][2] = {{"/dev-inside", "/root/dev"}, {"/proc-inside", "/root/proc"}, {"/sys-inside", "/root/sys"}};
+/* The image below what is written, for one container: dev, proc and sys are moved into the first, and shared with it. */
+static const char *mount_root(int index, struct fields fields) {
+  char disk[] = "/dev/vda", layers[256], inside[96];
+  const char *root = numbered(guest_root, index);
+  disk[7] += index;
+  int file = open(disk, O_RDONLY | O_CLOEXEC);
+  ioctl(file, BLKFLSBUF); /* the disk is another one than when this machine was made */
+  close(file);
+  if (mount(disk, numbered("/lower", index), "squashfs", MS_RDONLY | MS_NODEV, 0)) return "the root disk cannot be mounted";
+  snprintf(layers, sizeof layers, "lowerdir=%s,upperdir=%s,workdir=%s", numbered("/lower", index), numbered("/upper/data", index),
+           numbered("/upper/work", index));
+  if (mount("overlay", root, "overlay", MS_NODEV, layers)) return "the root cannot be made";
+  static const char *moved[][3] = {{"/dev-inside", "/root/dev", "dev"}, {"/proc-inside", "/root/proc", "proc"}, {"/sys-inside", "/root/sys", "sys"}};
   for (size_t i = 0; i < 3; i++) {
-    mkdir(moved[i][1], 0755);
-    if (mount(moved[i][0], moved[i][1], 0, MS_MOVE, 0)) return "the root cannot be completed";
+    snprintf(inside, sizeof inside, "%s/%s", root, moved[i][2]);
+    mkdir(inside, 0755);
+    if (mount(moved[i][index != 0], inside, 0, index ? MS_BIND | MS_REC : MS_MOVE, 0)) return "the root cannot be completed";
   }
-  mkdir("/root/tmp", 01777);
-  own_files(fields);
-  if (field(fields, "readonly")) mount(0, "/root", 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
-  if (field(fields, "readonly")) mount(0, "/root", 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
-  const char *pids = field(fields, "pids");
-  if (pids) put_text("/sys/fs/cgroup/guest/pids.max", pids);
+  snprintf(inside, sizeof inside, "%s/tmp", root);
+  mkdir(inside, 01777);
+  own_files(root, fields);
+  if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
+  if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
   return 0;
+}
+
+const char *machine_root(struct fields fields) {
+  const char *disk = field(fields, "disk"), *pids = field(fields, "pids");
+  char size[64];
+  if (disk) {
+    snprintf(size, sizeof size, "mode=755,size=%s", disk);
+    if (mount(0, "/upper", 0, MS_REMOUNT | MS_NODEV, size)) return "what the guest writes cannot be limited";
+  }
+  if (pids) put_text("/sys/fs/cgroup/guest/pids.max", pids);
+  return mount_root(0, fields);
+}
+
+const char *machine_container(int index, struct fields fields) {
+  const char *memory = field(fields, "memory"), *pids = field(fields, "pids");
+  char group[64];
+  snprintf(group, sizeof group, "/sys/fs/cgroup/guest/%d", index);
+  mkdir(group, 0755);
+  if (memory) limit(index, "memory.max", memory);
+  if (pids) limit(index, "pids.max", pids);
+  return mount_root(index, fields);
 }
 
 int oom_kills(void) { return number_in("/proc/vmstat", "oom_kill ") + number_in("/sys/fs/cgroup/guest/memory.events", "oom_kill "); }

@@ -21,14 +21,23 @@ static void refuse(uint32_t channel, const char *code, const char *what) {
   tell(refused, channel, text, length);
 }
 
+static int is_absent(int error) { return error == ENOENT || error == EACCES || error == ENOTDIR || error == ENOEXEC; }
+
 static void begin(struct fields fields) {
   machine_configure(fields);
   const char *failed = machine_root(fields);
   if (failed) return refuse(0, "GUEST_START_FAILED", failed);
   int error = session_start(0, fields);
   if (!error) return tell(started, 0, 0, 0);
-  int absent = error == ENOENT || error == EACCES || error == ENOTDIR || error == ENOEXEC;
-  refuse(0, absent ? "COMMAND_NOT_FOUND" : "GUEST_START_FAILED", strerror(error));
+  refuse(0, is_absent(error) ? "COMMAND_NOT_FOUND" : "GUEST_START_FAILED", strerror(error));
+}
+
+static void add_container(uint32_t channel, struct fields fields) {
+  const char *why;
+  int error = pod_add(fields, &why);
+  if (why) return refuse(channel, "GUEST_START_FAILED", why);
+  if (!error) return tell(started, channel, 0, 0);
+  refuse(channel, is_absent(error) ? "COMMAND_NOT_FOUND" : "GUEST_START_FAILED", strerror(error));
 }
 
 static void command(uint32_t channel, struct fields fields) {
@@ -52,6 +61,7 @@ static void message(char type, uint32_t channel, struct fields payload) {
   struct session *session = session_find(channel);
   if (type == boot) begin(payload);
   else if (type == configure) machine_configure(payload), tell(started, 0, 0, 0);
+  else if (type == container) add_container(channel, payload);
   else if (type == run) command(channel, payload);
   else if (type == ask_usage) tell_usage(channel);
   else if (!session) return;
@@ -59,7 +69,10 @@ static void message(char type, uint32_t channel, struct fields payload) {
   else if (type == input_end) session->closing = 1, session_flush(session);
   else if (type == resize) resize_terminal(session, payload);
   else if (type == end_session) kill(-session->pid, SIGKILL);
-  else if (type == signal_main && payload.length == 1) kill(session->pid, payload.text[0]);
+  else if (type == signal_main && payload.length == 1) {
+    kill(session->pid, payload.text[0]);
+    if (payload.text[0] == SIGTERM) pod_leave();
+  }
 }
 
 static void drain(struct session *session) {
@@ -74,9 +87,10 @@ static void drain(struct session *session) {
 static void finish(struct session *session) {
   int status = session->status;
   drain(session);
-  if (session->channel == 0) {
-    if (WIFSIGNALED(status)) machine_end(-1, WTERMSIG(status));
-    machine_end(WEXITSTATUS(status), 0);
+  if (session_is_main(session)) {
+    session_close(session);
+    if (session->channel) return pod_ended(session);
+    return WIFSIGNALED(status) ? pod_end(-1, WTERMSIG(status)) : pod_end(WEXITSTATUS(status), 0);
   }
   uint32_t code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   tell(ended, session->channel, &code, sizeof code);
@@ -99,7 +113,7 @@ static void reap(void) {
 static void left(void) {
   port_reset();
   for (struct session *at = sessions; at < sessions + sessions_max; at++)
-    if (at->used && at->channel != 0) kill(-at->pid, SIGKILL);
+    if (at->used && !session_is_main(at)) kill(-at->pid, SIGKILL);
 }
 
 int main(void) {
@@ -127,10 +141,12 @@ int main(void) {
       ready_files[count++] = (struct pollfd){.fd = at->used ? at->err : -1, .events = POLLIN};
       ready_files[count++] = (struct pollfd){.fd = writes ? at->in : -1, .events = POLLOUT};
     }
-    poll(ready_files, count, connected ? -1 : away_ms);
+    int wait = pod_wait_ms();
+    poll(ready_files, count, connected || (wait >= 0 && wait < away_ms) ? wait : away_ms);
     struct signalfd_siginfo signal;
     while (read(signals, &signal, sizeof signal) > 0)
       if (signal.ssi_signo == SIGCHLD) reap();
+    pod_tick();
     if (ready_files[0].revents & POLLIN) port_read(message);
     for (int i = 0; i < sessions_max; i++) {
       struct session *at = &sessions[i];

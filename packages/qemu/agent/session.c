@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 struct session sessions[sessions_max];
+int entering;
+
+int session_is_main(const struct session *session) { return session->channel == 0 || session->channel >= container_channel; }
 
 struct session *session_find(uint32_t channel) {
   for (struct session *at = sessions; at < sessions + sessions_max; at++)
@@ -86,12 +89,14 @@ int session_start(uint32_t channel, struct fields fields) {
   if (session == sessions + sessions_max) return EAGAIN;
   int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
   int tty = field(fields, "tty") != 0;
+  const char *container = field(fields, "container");
+  entering = container ? atoi(container) : 0;
   if (tty) {
     in[0] = terminal(fields, &in[1]);
     if (in[0] < 0) return EIO;
     out[1] = err[1] = in[0];
   } else if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) return errno;
-  if (channel == 0) {
+  if (channel == 0 || channel >= container_channel) {
     close(in[0]);
     close(in[1]);
     in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -100,7 +105,7 @@ int session_start(uint32_t channel, struct fields fields) {
   pid_t pid = child(fields, in[0], out[1], err[1], tty);
   close(in[0]);
   if (!tty) close(out[1]), close(err[1]);
-  *session = (struct session){.used = 1, .channel = channel, .pid = pid, .tty = tty, .in = in[1], .err = err[0]};
+  *session = (struct session){.used = 1, .channel = channel, .pid = pid, .tty = tty, .in = in[1], .err = err[0], .container = entering};
   session->out = tty ? dup(in[1]) : out[0];
   if (session->in >= 0) fcntl(session->in, F_SETFL, O_NONBLOCK);
   if (failure) session_close(session);
@@ -143,14 +148,17 @@ void session_flush(struct session *session) {
   }
 }
 
-static int log_port(char type) {
-  static int ports[2] = {-1, -1};
-  int *file = &ports[type == error_output];
-  if (*file < 0) *file = open(type == error_output ? "/dev/vport0p3" : "/dev/vport0p2", O_WRONLY | O_CLOEXEC);
+/* Each container has two ports for what it writes: 2 and 3 for the first, 5 and 6 for the next, and so on. */
+static int log_port(int container, char type) {
+  static int ports[2 * containers_max];
+  int *file = &ports[2 * container + (type == error_output)];
+  char path[32];
+  snprintf(path, sizeof path, "/dev/vport0p%d", (container ? 3 : 2) + 2 * container + (type == error_output));
+  if (*file == 0) *file = open(path, O_WRONLY | O_CLOEXEC);
   return *file;
 }
 
-/* One read; the guest's own program writes to its log, a command to the host. */
+/* One read; the program of a container writes to its log, a command to the host. */
 void session_read(struct session *session, int *from, char type) {
   char data[16384];
   ssize_t got = read(*from, data, sizeof data);
@@ -159,9 +167,9 @@ void session_read(struct session *session, int *from, char type) {
     *from = -1;
     return;
   }
-  if (session->channel != 0) return tell(type, session->channel, data, got);
+  if (!session_is_main(session)) return tell(type, session->channel, data, got);
   for (ssize_t at = 0; at < got;) {
-    ssize_t sent = write(log_port(type), data + at, got - at);
+    ssize_t sent = write(log_port(session->container, type), data + at, got - at);
     if (sent <= 0) return;
     at += sent;
   }

@@ -17,6 +17,8 @@ export interface ExecDefaults {
   readonly env: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly user: number;
+  /** Which container of the machine: 0 is the first. */
+  readonly container?: number;
 }
 
 /** Runs a command in the guest. @throws CloudosError GUEST_UNRESPONSIVE when the agent does not begin in time */
@@ -32,6 +34,7 @@ export async function execByAgent(
     ...Object.entries(env).map(([name, value]) => ['env', `${name}=${value}`] as const),
     ['cwd', request.workingDir ?? defaults.workingDir],
     ['user', String(defaults.user)],
+    ...(defaults.container ? ([['container', String(defaults.container)]] as const) : []),
     ...(tty ? ([['tty', '1'], ...size(tty.columns, tty.rows)] as const) : []),
   ]);
   if (await session.began) return session;

@@ -9,6 +9,7 @@ export const types = {
   endSession: 'K',
   signalMain: 'S',
   askUsage: 'U',
+  container: 'P',
   ready: 'H',
   started: 'M',
   refused: 'N',
@@ -18,6 +19,11 @@ export const types = {
   taken: 'A',
   usage: 'T',
 } as const;
+
+/** The channel of the program of a container beside the first; that of the first is 0. */
+export function containerChannel(index: number): number {
+  return 0x8000_0000 + index;
+}
 
 export interface AgentMessage {
   readonly type: string;

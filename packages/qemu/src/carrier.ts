@@ -14,6 +14,8 @@ export interface QemuLaunch {
   readonly files: readonly string[];
   /** The chardev `console` is kept in a file of its own. */
   readonly console?: boolean;
+  /** Containers whose output is kept in directories of their own, from `out1` and `err1` on. */
+  readonly containers?: readonly string[];
   /** Of QEMU itself: its memory with the guest's in it, its processor time. 0: no limit. */
   readonly limits: ResourceVector;
   readonly requests: ResourceVector;

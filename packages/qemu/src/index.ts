@@ -3,7 +3,7 @@ export { type AgentProgram, buildAgent, buildObstacle } from './agent-build.ts';
 export { AgentConnection, refusal } from './agent-connection.ts';
 export { AgentConnections } from './agent-connections.ts';
 export { type ExecDefaults, execByAgent } from './agent-exec.ts';
-export { type AgentMessage, decode, type Fields, types } from './agent-message.ts';
+export { type AgentMessage, containerChannel, decode, type Fields, types } from './agent-message.ts';
 export { bareCarrier, withoutPrivileges } from './bare-carrier.ts';
 export type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
 export { loadState, migrated, saveState } from './migration.ts';
@@ -14,6 +14,7 @@ export { beginAsCopy, bootTemplate, type TemplateBoot } from './template-boot.ts
 export { connectUnix, listenUnix } from './unix-socket.ts';
 export { VmDriver, type VmDriverParts, type VmEnvironmentSource } from './vm.driver.ts';
 export { vmConfigShape } from './vm-config.ts';
+export { containerIndex, furtherContainers } from './vm-containers.ts';
 export type { Machine, Vm, VmFlavour } from './vm-flavour.ts';
 export { VmImages } from './vm-image.ts';
 export { qmpPath, type VmSettings } from './vm-lifecycle.ts';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, watch } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type ControlGroups,
@@ -13,9 +13,10 @@ import {
   startTimeOf,
   toolEnvironment,
 } from '@cloudos/host-tools';
-import { CloudosError, type GuestStats } from '@cloudos/sdk';
+import { CloudosError, type GuestStats, guestContainersMax } from '@cloudos/sdk';
 import type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
-import { shimScript } from './shim-script.ts';
+import { type ContainerLogs, shimScript } from './shim-script.ts';
+import { containerDirectory } from './vm-containers.ts';
 import { machineDir, type VmStore } from './vm-state.ts';
 
 /** How long the script may take to begin. */
@@ -78,8 +79,21 @@ export class ProcessCarrier implements Carrier {
       console: run.console,
       logMaxBytes: this.#options.logMaxBytes,
       logSizes: await logSizes(directory),
+      containers: await this.#containers(run),
     });
     await startScript(join(directory, 'shim.sh'), script, 'ignore');
+  }
+
+  /** Makes the directories that the output of further containers is kept in. */
+  async #containers({ containers = [], directory }: QemuLaunch): Promise<ContainerLogs[]> {
+    return Promise.all(
+      containers.map(async (name) => {
+        const own = containerDirectory(directory, name);
+        await mkdir(own, { recursive: true, mode: 0o700 });
+        for (const file of ['stdout.end', 'stderr.end']) await rm(join(own, file), { force: true });
+        return { directory: own, logSizes: await logSizes(own) };
+      }),
+    );
   }
 
   async look(name: string, launch: string): Promise<QemuRun> {
@@ -180,6 +194,9 @@ export async function prepareRun(store: VmStore, name: string): Promise<void> {
   await rm(join(store.exitsDir, name), { force: true });
   const own = ['run', 'ended', 'qemu.log', 'stdout.end', 'stderr.end', 'pid', 'console', 'console.1', 'console.end'];
   const left = [...own, ...['out', 'err', 'console', 'qmp', 'agent', 'end'].map((file) => join(machineDir, file))];
+  for (let index = 1; index < guestContainersMax; index++) {
+    left.push(join(machineDir, `out${index}`), join(machineDir, `err${index}`));
+  }
   for (const file of left) await rm(join(directory, file), { force: true });
 }
 

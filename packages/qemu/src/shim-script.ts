@@ -1,5 +1,11 @@
 import { logBlocks, loggerFunction, shellWord } from '@cloudos/host-tools';
 
+/** Where what one of several containers writes is kept. */
+export interface ContainerLogs {
+  readonly directory: string;
+  readonly logSizes: ShimPlan['logSizes'];
+}
+
 /** What the script beside a run of QEMU does. */
 export interface ShimPlan {
   readonly launch: string;
@@ -21,6 +27,8 @@ export interface ShimPlan {
   readonly logMaxBytes: number;
   /** Bytes in the current log files. */
   readonly logSizes: { readonly stdout: number; readonly stderr: number };
+  /** Of containers beside the first: `m/out1`, `m/err1`, and so on. */
+  readonly containers?: readonly ContainerLogs[];
 }
 
 /**
@@ -39,6 +47,7 @@ start_time() {
   started=\${20}
 }
 ${plan.shimGroup ? `echo 0 >${shellWord(`${plan.shimGroup}/cgroup.procs`)} 2>/dev/null` : ':'}
+${containerLoggers(plan)}
 mkfifo -m 622 m/out m/err || exit 1
 exec 9<>m/out; exec 3<m/out; exec 4>m/out; exec 9<>m/err; exec 5<m/err; exec 6>m/err; exec 9>&-
 ${plan.console ? consoleLogger(plan) : ':'}
@@ -64,6 +73,24 @@ function loggers({ logger, logMaxBytes, logSizes }: ShimPlan): string {
   const blocks = (size: number) => logBlocks(logMaxBytes, size);
   return `( exec <&3 3<&- 4>&- 5<&- 6>&- 8>&- >/dev/null 2>&1; logger stdout ${blocks(logSizes.stdout)} ) &
 ( exec <&5 3<&- 4>&- 5<&- 6>&- 8>&- >/dev/null 2>&1; logger stderr ${blocks(logSizes.stderr)} ) &`;
+}
+
+/** Each waits in the background for QEMU to open its pipes, and ends when QEMU has closed them. */
+function containerLoggers({ containers = [], logger, logMaxBytes }: ShimPlan): string {
+  const pipe = (name: string) => shellWord(`m/${name}`);
+  const blocks = (size: number) => logBlocks(logMaxBytes, size);
+  const lines = containers.map(({ directory, logSizes }, index) => {
+    const [out, err, to] = [pipe(`out${index + 1}`), pipe(`err${index + 1}`), shellWord(directory)];
+    const make = `mkfifo -m 622 ${out} ${err} || exit 1`;
+    if (logger) {
+      const words = [...logger, String(logMaxBytes)].map(shellWord).join(' ');
+      return `${make}\n( exec 3<${out} 5<${err} </dev/null >/dev/null 2>&1; cd ${to} && exec ${words} ) &`;
+    }
+    const one = (from: string, stream: string, size: number) =>
+      `( exec <${from} >/dev/null 2>&1; cd ${to} && logger ${stream} ${blocks(size)} ) &`;
+    return [make, one(out, 'stdout', logSizes.stdout), one(err, 'stderr', logSizes.stderr)].join('\n');
+  });
+  return lines.join('\n') || ':';
 }
 
 function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): string {

@@ -24,6 +24,8 @@ export interface Machine {
   readonly shape: string;
   /** The carrier keeps what the chardev `console` (a pipe of that name) gets, in a file beside the logs. */
   readonly console?: boolean;
+  /** Containers beside the first: what they write comes out of the chardevs `out1` and `err1`, `out2` and `err2`, and so on. */
+  readonly containers?: readonly string[];
   /** QEMU is started to take a state over: the flavour does so in `started`. */
   readonly incoming?: boolean;
   /** False: the card offers the guest no help of the tap (checksums, segmentation). Default true. */
@@ -33,6 +35,8 @@ export interface Machine {
 /** What one runtime on QEMU adds to {@link VmDriver}. Keeps nothing about guests but what can be made anew. */
 export interface VmFlavour {
   readonly runtime: string;
+  /** Guests may have several containers; otherwise the driver refuses those that do. */
+  readonly pods?: boolean;
   /** Checks what is asked for and finds the image. What it returns is kept with the guest. @throws CloudosError */
   admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>>;
   /** Fills the directory of a guest that is being created. */

@@ -123,6 +123,7 @@ export class VmLifecycle {
       launch,
       args: [
         ...monitorArguments(launch),
+        ...containerConsoles(machine.containers ?? []),
         ...card,
         ...machine.args,
         // Nothing of the guest runs before all around it is in place.
@@ -131,6 +132,7 @@ export class VmLifecycle {
       ],
       files: machine.files,
       ...(machine.console ? { console: true } : {}),
+      ...(machine.containers ? { containers: machine.containers } : {}),
       limits: qemuLimits(state, machine),
       requests: state.spec.template.requests,
       ...(tap === undefined ? {} : { tap }),
@@ -276,6 +278,12 @@ function qemuLimits({ spec }: VmState, machine: Machine): ResourceVector {
     diskBytes: 0,
     pids: qemuPidsMax,
   };
+}
+
+/** What containers beside the first write, each to pipes of its own. */
+function containerConsoles(containers: readonly string[]): string[] {
+  const pipe = (id: string) => ['-chardev', `file,id=${id},path=${id},append=on`];
+  return containers.flatMap((_, index) => [...pipe(`out${index + 1}`), ...pipe(`err${index + 1}`)]);
 }
 
 function monitorArguments(launch: string): string[] {

@@ -12,9 +12,11 @@ import {
   type GuestStatus,
   type LogRequest,
   type OutputChunk,
+  refuseContainers,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { saveState } from './migration.ts';
+import { containerDirectory, containerIndex } from './vm-containers.ts';
 import { VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
 import { copyDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmState } from './vm-state.ts';
@@ -65,6 +67,7 @@ export class VmDriver implements GuestDriver {
     const environment = await this.#parts.environment();
     const { store, flavour } = environment;
     const name = guestName(spec.instance);
+    if (!flavour.pods) refuseContainers(spec, flavour.runtime);
     return this.#locks.run(name, async () => {
       if (!(await viewVm(environment, name))) {
         const state: VmState = { version: 1, spec, attempt: 0, own: await flavour.admit(spec) };
@@ -157,17 +160,20 @@ export class VmDriver implements GuestDriver {
     const { flavour } = environment;
     const view = await this.#view(environment, instance);
     if (!flavour.exec) throw new CloudosError('GUEST_UNSUPPORTED', `guests of ${flavour.runtime} run no commands`);
+    containerIndex(view.state.spec, request.container);
     return flavour.exec(this.#running(view), request);
   }
 
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {
     const environment = await this.#parts.environment();
-    const { directory, name } = await this.#view(environment, instance);
+    const { directory, name, state } = await this.#view(environment, instance);
     if (request.since !== undefined && !environment.store.logger) {
       throw new CloudosError('GUEST_UNSUPPORTED', 'logs are kept without times on a host without perl');
     }
     const hasEnded = async () => (await viewVm(environment, name))?.phase !== 'running';
-    yield* readLogFiles(directory, request, hasEnded);
+    const further = containerIndex(state.spec, request.container) > 0 ? request.container : undefined;
+    const files = further === undefined ? directory : containerDirectory(directory, further);
+    yield* readLogFiles(files, request, hasEnded);
   }
 
   async stats(instance: string): Promise<GuestStats> {

@@ -110,6 +110,7 @@ export type {
   OutputChunk,
   ProbeResult,
 } from './slots/guest.ts';
+export { refuseContainers } from './slots/guest-containers.ts';
 export { type GuestSupport, guestSupports } from './slots/guest-supports.ts';
 export type { HostCheck, HostDriver, HostInventory } from './slots/host.ts';
 export { type SlotName, type SlotProviders, type SlotTraits, slots } from './slots/index.ts';
@@ -139,9 +140,12 @@ export {
   type EnvironmentVariable,
   endpoint,
   environmentVariable,
+  type GuestContainer,
   type GuestLimits,
   type GuestMount,
   type GuestTemplate,
+  guestContainer,
+  guestContainersMax,
   guestLimits,
   guestMount,
   guestTemplate,

@@ -56,10 +56,51 @@ export const guestMount = z.object({
 });
 export type GuestMount = z.infer<typeof guestMount>;
 
+const containerName = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label: lower-case letters, digits and dashes');
+
+/** How many containers a guest has at the most, with the first. */
+export const guestContainersMax = 5;
+
+/**
+ * A further container of a guest: a program in a root of its own, beside that of the template. The containers of a guest
+ * share its address, its name and its memory. One that ends is run again as `restart` of the template says, after 1 s,
+ * then twice that, at most 60 s; the guest has ended when its first container has. What is said of the first container
+ * (ports, probes, requests, limits) is said of the guest.
+ */
+export const guestContainer = z.strictObject({
+  name: containerName,
+  image: z.string().min(1),
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  workingDir: z.string().optional(),
+  env: z.array(environmentVariable).default([]),
+  mounts: z.array(guestMount).optional(),
+  /** What it cannot exceed of the memory and the processes of the guest. 0: no less than all of it. */
+  limits: z
+    .strictObject({ memoryBytes: z.int().nonnegative().default(0), pids: z.int().nonnegative().default(0) })
+    .prefault({}),
+  readOnlyRoot: z.boolean().default(false),
+  user: z.int().nonnegative().optional(),
+});
+export type GuestContainer = z.infer<typeof guestContainer>;
+
 /** What runs in each instance of a workload: everything a guest runtime needs but the instance's own name. */
 export const guestTemplate = z.object({
   /** `host:` for the userland of the host, otherwise a reference that the runtime resolves. */
   image: z.string().min(1),
+  /** What the first container is called among those of `containers`. */
+  container: containerName.optional(),
+  /**
+   * Further containers of the guest (a pod), for runtimes that support `pods`; others refuse them with GUEST_UNSUPPORTED.
+   * Names differ.
+   */
+  containers: z
+    .array(guestContainer)
+    .max(guestContainersMax - 1)
+    .optional(),
   /** Guest runtime (`zones`, `docker`, …) where the workload asks for one. Absent: any that the node has. */
   runtime: z.string().optional(),
   /** Replaces the entry point of the image. */

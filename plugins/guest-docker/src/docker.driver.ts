@@ -11,6 +11,7 @@ import {
   type GuestStatus,
   type LogRequest,
   type OutputChunk,
+  refuseContainers,
 } from '@cloudos/sdk';
 import type { Container } from 'dockerode';
 import type { Observable } from 'rxjs';
@@ -61,6 +62,7 @@ export class DockerDriver implements GuestDriver {
   }
 
   async create(spec: GuestSpec): Promise<GuestStatus> {
+    refuseContainers(spec, 'docker');
     checkSpec(spec);
     const environment = await this.#environment();
     return this.#ledger.locks.run(spec.instance, async () => {

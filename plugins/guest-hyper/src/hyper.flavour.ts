@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { findTool, hostName, resolveEnvironment, runCommand, signalName } from '@cloudos/host-tools';
-import { commandLine, type OciImage, squashfsDisk } from '@cloudos/images';
+import { findTool, hostName, runCommand, signalName } from '@cloudos/host-tools';
+import { squashfsDisk } from '@cloudos/images';
 import {
   AgentConnection,
+  containerChannel,
+  containerIndex,
   execByAgent,
   type Fields,
+  furtherContainers,
   inside,
   loadState,
   type Machine,
@@ -28,25 +31,19 @@ import {
   type GuestStats,
 } from '@cloudos/sdk';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
-import { type HyperParts, ignoreShared, makeSparse, Templates } from './template.ts';
+import { admitContainers, defaultsOf, imagesOf, type Own, type Program, programFields } from './hyper-containers.ts';
+import { type HyperParts, ignoreShared, makeSparse, type Template, Templates } from './template.ts';
 
 /** Less than that Linux does not boot in. */
 export const memoryMinBytes = 76 * 2 ** 20;
 const mebibyte = 2 ** 20;
 /** QEMU's own: 87 MB of a clone measured, with the buffer for translated code. */
 const overheadBytes = 192 * mebibyte;
+/** What the kernel takes for the disk and the ports of a further container: 12 MB measured. */
+const containerBytes = 16 * mebibyte;
 const bootMaxMs = 20_000;
 const askMaxMs = 5_000;
 const idleMaxMs = 2_000;
-
-/** What is kept about a guest. */
-interface Own {
-  readonly digest: string;
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly workingDir: string;
-  readonly user: number;
-}
 
 export interface HyperOptions {
   readonly parts: HyperParts;
@@ -58,6 +55,7 @@ export interface HyperOptions {
 /** A container image in a virtual machine of its own, cloned from a template that has booted already. */
 export class HyperFlavour implements VmFlavour {
   readonly runtime = 'hyper';
+  readonly pods = true;
   readonly #options: HyperOptions;
   readonly #templates: Templates;
   readonly #agents = new Map<string, Promise<AgentConnection>>();
@@ -69,44 +67,29 @@ export class HyperFlavour implements VmFlavour {
 
   async admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>> {
     checkSpec(spec);
-    const image = await this.#options.images.find(spec.template.image, 'oci', 'a guest in a tiny VM');
-    const { program } = image;
-    const user = Number.parseInt(program.user || '0', 10);
-    const command = commandLine(spec.template, program);
-    if (command.length === 0) {
-      throw new CloudosError(
-        'GUEST_SPEC_INVALID',
-        `${spec.instance}: the image has no program of its own; give a command`,
-      );
-    }
-    const own: Own = {
-      digest: image.digest,
-      command,
-      env: program.env,
-      workingDir: program.workingDir,
-      user: Number.isInteger(user) ? user : 0,
-    };
-    return { ...own };
+    return { ...(await admitContainers(spec, this.#options.images)) };
   }
 
   async fill({ name, state }: Vm): Promise<void> {
     const { images } = this.#options;
-    const own = ownOf(state);
-    await images.hold(own.digest, name);
+    const digests = imagesOf(ownOf(state));
+    for (const digest of digests) await images.hold(digest, name);
     try {
-      const image = await images.find(own.digest, 'oci', 'a guest in a tiny VM');
-      // Both to their end, also when one fails: nothing goes on behind the back of whoever asked.
-      const made = await Promise.allSettled([this.#disk(image), this.#templates.of(this.#mebibytes(state.spec))]);
+      const disks = digests.map((digest) => this.#disk(digest));
+      // All to their end, also when one fails: nothing goes on behind the back of whoever asked.
+      const made = await Promise.allSettled([...disks, this.#template(state)]);
       for (const part of made) if (part.status === 'rejected') throw part.reason;
     } catch (error) {
-      await images.release(own.digest, name);
+      for (const digest of digests) await images.release(digest, name);
       throw error;
     }
   }
 
   /** The root as a disk of the size that all disks have. */
-  async #disk(image: OciImage): Promise<string> {
-    const { store } = this.#options.images;
+  async #disk(digest: string): Promise<string> {
+    const { images } = this.#options;
+    const { store } = images;
+    const image = await images.find(digest, 'oci', 'a guest in a tiny VM');
     const squashfs = await squashfsDisk(store, image);
     const form = await store.derive(image.digest, 'squashfs-4g', async (directory) => {
       const disk = join(directory, 'disk');
@@ -118,33 +101,42 @@ export class HyperFlavour implements VmFlavour {
   }
 
   async removed({ name, state }: Vm): Promise<void> {
-    await this.#options.images.release(ownOf(state).digest, name);
+    for (const digest of imagesOf(ownOf(state))) await this.#options.images.release(digest, name);
   }
 
   /** What a guest writes lies in its machine's memory: a limit for that is added to the other. */
   #mebibytes({ template }: GuestSpec): number {
     const { memoryBytes, diskBytes: disk } = template.limits;
-    return Math.floor(((memoryBytes || this.#options.memoryBytes) + disk) / mebibyte);
+    const further = containerBytes * (template.containers?.length ?? 0);
+    return Math.floor(((memoryBytes || this.#options.memoryBytes) + disk + further) / mebibyte);
+  }
+
+  #template({ spec, own }: Vm['state']): Promise<Template> {
+    return this.#templates.of(this.#mebibytes(spec), ownOf({ own }).containers.length);
   }
 
   async machine({ state }: Vm): Promise<Machine> {
     const memoryMiB = this.#mebibytes(state.spec);
-    const template = await this.#templates.of(memoryMiB);
-    const { images, parts } = this.#options;
-    const disk = await this.#disk(await images.find(ownOf(state).digest, 'oci', 'a guest in a tiny VM'));
+    const template = await this.#template(state);
+    const own = ownOf(state);
+    const disk = await this.#disk(own.digest);
+    const further = await Promise.all(own.containers.map(({ digest }) => this.#disk(digest)));
     const append = (id: string, path: string) => ['-chardev', `file,id=${id},path=${path},append=on`];
+    const digests = [own, ...own.containers].map(({ digest }) => digest).join(' ');
     return {
       args: [
         ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off'],
         ...append('end', 'end'),
         ...append('console', 'console.log'),
         ...rootDisk('/dev/fd/3'),
-        ...hardware(parts.accelerator, memoryMiB, '/dev/fd/4', false),
+        ...further.flatMap((_, index) => rootDisk(`/dev/fd/${index + 5}`, index + 1)),
+        ...hardware(this.#options.parts.accelerator, memoryMiB, further.length, '/dev/fd/4', false),
       ],
-      files: [disk, template.memoryFile],
+      files: [disk, template.memoryFile, ...further],
       memoryBytes: memoryMiB * mebibyte + overheadBytes,
       disks: [],
-      shape: `hyper ${template.key} ${ownOf(state).digest}`,
+      shape: `hyper ${template.key} ${digests}`,
+      containers: furtherContainers(state.spec),
       incoming: true,
       offloads: false,
     };
@@ -152,7 +144,7 @@ export class HyperFlavour implements VmFlavour {
 
   async started(vm: Vm, qmp: QmpClient, resumed: boolean): Promise<void> {
     if (!resumed) {
-      const { stateFile } = await this.#templates.of(this.#mebibytes(vm.state.spec));
+      const { stateFile } = await this.#template(vm.state);
       await qmp.execute('migrate-set-capabilities', ignoreShared);
       await loadState(qmp, join(vm.directory, machineDir), stateFile);
       // For the snapshots that may be taken of it: their memory is not in a file.
@@ -160,9 +152,17 @@ export class HyperFlavour implements VmFlavour {
       await qmp.execute('migrate-set-capabilities', off);
       await qmp.execute('cont');
     }
+    const { spec } = vm.state;
+    const own = ownOf(vm.state);
     const agent = await this.#agent(vm);
-    const fields = [...this.#identity(vm), ...(resumed ? [] : await this.#program(vm))];
-    await agent.ask(resumed ? types.configure : types.boot, 0, fields, types.started, bootMaxMs);
+    const identity = this.#identity(vm);
+    if (resumed) return void (await agent.ask(types.configure, 0, identity, types.started, bootMaxMs));
+    for (let index = 0; index <= own.containers.length; index++) {
+      const program = await programFields(spec, own, index, this.#options.stateDir);
+      const fields = [...identity, ...program];
+      if (index === 0) await agent.ask(types.boot, 0, fields, types.started, bootMaxMs);
+      else await agent.ask(types.container, containerChannel(index), fields, types.started, bootMaxMs);
+    }
   }
 
   /** What clones and copies must not share. */
@@ -184,34 +184,11 @@ export class HyperFlavour implements VmFlavour {
     ];
   }
 
-  async #program({ state }: Vm): Promise<Fields> {
-    const { template } = state.spec;
-    const { env, workingDir, user } = await this.#defaults(state.spec, ownOf(state));
-    return [
-      ...ownOf(state).command.map((word) => ['arg', word] as const),
-      ...Object.entries(env).map(([name, value]) => ['env', `${name}=${value}`] as const),
-      ['cwd', workingDir],
-      ['user', String(user)],
-      ...(template.limits.pids > 0 ? [['pids', String(template.limits.pids)] as const] : []),
-      ...(template.limits.diskBytes > 0 ? [['disk', String(template.limits.diskBytes)] as const] : []),
-      ...(template.readOnlyRoot ? [['readonly', '1'] as const] : []),
-    ];
-  }
-
-  async #defaults({ template, instance }: GuestSpec, own: Own) {
-    const user = template.user ?? own.user;
-    const env = {
-      HOME: user === 0 ? '/root' : '/',
-      HOSTNAME: template.hostname ?? hostName(instance),
-      ...own.env,
-      ...(await resolveEnvironment(this.#options.stateDir, template.env)),
-    };
-    return { env, workingDir: template.workingDir ?? own.workingDir, user };
-  }
-
   async exec(vm: Vm, request: ExecRequest): Promise<ExecSession> {
-    const agent = await this.#agent(vm);
-    return execByAgent(agent, request, await this.#defaults(vm.state.spec, ownOf(vm.state)));
+    const { spec } = vm.state;
+    const index = containerIndex(spec, request.container);
+    const defaults = await defaultsOf(spec, ownOf(vm.state), index, this.#options.stateDir);
+    return execByAgent(await this.#agent(vm), request, defaults);
   }
 
   async stats(vm: Vm, outside: GuestStats): Promise<GuestStats> {
@@ -300,8 +277,9 @@ export class HyperFlavour implements VmFlavour {
   }
 }
 
-function ownOf(state: Vm['state']): Own {
-  return state.own as unknown as Own;
+/** Of a guest that an earlier version made, too: it had one container. */
+function ownOf({ own }: Pick<Vm['state'], 'own'>): Own {
+  return { containers: [], ...(own as unknown as Program) };
 }
 
 function checkSpec({ instance, template }: GuestSpec): void {
@@ -311,9 +289,5 @@ function checkSpec({ instance, template }: GuestSpec): void {
   const { memoryBytes } = template.limits;
   if (memoryBytes > 0 && memoryBytes < memoryMinBytes) {
     refuse(`a virtual machine with Linux needs ${memoryMinBytes} bytes of memory at the least, not ${memoryBytes}`);
-  }
-  if (template.mounts?.length) refuse('paths of the node cannot be mounted in a virtual machine');
-  if (template.workingDir !== undefined && !template.workingDir.startsWith('/')) {
-    refuse(`the working directory ${template.workingDir} is not an absolute path`);
   }
 }

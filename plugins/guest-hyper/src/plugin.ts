@@ -12,7 +12,7 @@ import {
   type VmRuntime,
   vmConfigShape,
 } from '@cloudos/qemu';
-import { definePlugin, type PluginContext } from '@cloudos/sdk';
+import { definePlugin, guestContainersMax, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
 import { HyperFlavour, memoryMinBytes } from './hyper.flavour.ts';
 import { findKernel } from './linux-kernel.ts';
@@ -57,6 +57,7 @@ export const guestHyper = definePlugin({
     diskLimit: true,
     readOnlyRoot: true,
     secrets: true,
+    pods: true,
   },
   config: hyperConfig,
   create: (context: PluginContext, config: HyperConfig): Promise<VmDriver> =>
@@ -97,7 +98,7 @@ async function makeRuntime(host: VmHost, config: HyperConfig): Promise<VmRuntime
     pidsLimit: true,
     diskLimit: true,
     pause: true,
-    containersPerGuest: 1,
+    containersPerGuest: guestContainersMax,
   };
   return { flavour, carrier: bareCarrier(host), features, warnings: [] };
 }

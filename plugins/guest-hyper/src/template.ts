@@ -41,7 +41,7 @@ const kernelArguments = [
   ...['ipv6.disable_ipv6=1', 'lsm=landlock', 'audit=0', 'psi=0', 'rcupdate.rcu_expedited=1'],
 ].join(' ');
 
-/** Makes templates, once for each size of memory, and keeps them on disk. */
+/** Makes templates, once for each size of memory and number of containers, and keeps them on disk. */
 export class Templates {
   readonly #parts: HyperParts;
   readonly #making = new Map<string, Promise<Template>>();
@@ -50,32 +50,35 @@ export class Templates {
     this.#parts = parts;
   }
 
-  key(memoryMiB: number): string {
+  key(memoryMiB: number, containers: number): string {
     const { qemuVersion, accelerator, kernel, agent } = this.#parts;
-    return digest(`2 ${qemuVersion} ${accelerator} ${kernel.version} ${agent} ${memoryMiB}`, 16);
+    return digest(`3 ${qemuVersion} ${accelerator} ${kernel.version} ${agent} ${memoryMiB} ${containers}`, 16);
   }
 
-  /** @throws CloudosError GUEST_START_FAILED with the last words of the console */
-  of(memoryMiB: number): Promise<Template> {
-    const key = this.key(memoryMiB);
+  /**
+   * @param containers how many beside the first
+   * @throws CloudosError GUEST_START_FAILED with the last words of the console
+   */
+  of(memoryMiB: number, containers: number): Promise<Template> {
+    const key = this.key(memoryMiB, containers);
     const directory = join(this.#parts.directory, key);
     const template = { key, memoryFile: join(directory, 'memory'), stateFile: join(directory, 'state') };
     if (existsSync(directory)) return Promise.resolve(template);
     const under = this.#making.get(key);
     if (under) return under;
-    const making = this.#make(directory, memoryMiB)
+    const making = this.#make(directory, memoryMiB, containers)
       .then(() => template)
       .finally(() => this.#making.delete(key));
     this.#making.set(key, making);
     return making;
   }
 
-  async #make(directory: string, memoryMiB: number): Promise<void> {
+  async #make(directory: string, memoryMiB: number, containers: number): Promise<void> {
     const half = `${directory}.new-${process.pid}`;
     await rm(half, { recursive: true, force: true });
     await mkdir(half, { recursive: true, mode: 0o711 });
     try {
-      await this.#boot(half, memoryMiB);
+      await this.#boot(half, memoryMiB, containers);
       const { user } = this.#parts;
       if (user !== undefined) await chown(join(half, 'memory'), user, user);
       await rename(half, directory).catch((error: unknown) => {
@@ -87,19 +90,22 @@ export class Templates {
     }
   }
 
-  async #boot(work: string, memoryMiB: number): Promise<void> {
+  async #boot(work: string, memoryMiB: number, containers: number): Promise<void> {
     const { qemu, accelerator, kernel, agent } = this.#parts;
     await writeFile(join(work, 'initrd'), await initramfs(agent, kernel.modules));
     await makeSparse(join(work, 'memory'), memoryMiB * 2 ** 20);
     await makeSparse(join(work, 'disk'), diskBytes);
     const line = `${kernelArguments} ${await acceleratorArguments(accelerator)}`;
-    const logs = ['console', 'out', 'err', 'end'].flatMap((id) => ['-chardev', `file,id=${id},path=${id}.log`]);
+    const numbers = Array.from({ length: containers }, (_, index) => index + 1);
+    const consoles = ['console', 'out', 'err', 'end', ...numbers.flatMap((n) => [`out${n}`, `err${n}`])];
+    const logs = consoles.flatMap((id) => ['-chardev', `file,id=${id},path=${id}.log`]);
     const args = [
       ...['-nodefaults', '-no-user-config', '-display', 'none', ...logs],
       ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off', '-qmp', 'unix:qmp,server=on,wait=off'],
       ...rootDisk('disk'),
+      ...numbers.flatMap((n) => rootDisk('disk', n)),
       ...['-netdev', 'hubport,id=n0,hubid=0'],
-      ...hardware(accelerator, memoryMiB, 'memory', true),
+      ...hardware(accelerator, memoryMiB, containers, 'memory', true),
       ...['-kernel', kernel.image, '-initrd', 'initrd', '-append', line],
     ];
     const child = spawn(qemu, args, { cwd: work, env: { ...toolEnvironment }, stdio: 'ignore' });

@@ -12,6 +12,7 @@ import {
   type GuestStatus,
   type LogRequest,
   type OutputChunk,
+  refuseContainers,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { readConsole } from './console-log.ts';
@@ -57,6 +58,7 @@ export class LxdDriver implements GuestDriver {
   }
 
   async create(spec: GuestSpec): Promise<GuestStatus> {
+    refuseContainers(spec, 'lxd');
     checkSpec(spec);
     const environment = await this.#environment();
     return this.#ledger.locks.run(spec.instance, async () => {

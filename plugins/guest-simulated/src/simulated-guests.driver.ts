@@ -16,6 +16,7 @@ import {
   type LogRequest,
   type OutputChunk,
   type ProbeResult,
+  refuseContainers,
 } from '@cloudos/sdk';
 import { filter, map, type Observable, takeUntil } from 'rxjs';
 import { executeIn, variablesOf } from './simulated-exec.ts';
@@ -86,6 +87,7 @@ export class SimulatedGuests implements GuestDriver {
     this.#assertUp();
     const existing = this.#node.guests.get(spec.instance);
     if (existing) return this.#status(existing);
+    refuseContainers(spec, 'simulated machines');
     const { image, mounts = [], env } = spec.template;
     if (mounts.length > 0 || env.some((variable) => 'secret' in variable)) {
       throw this.#error('GUEST_SPEC_INVALID', spec.instance, 'simulated guests have neither mounts nor secrets');

@@ -12,6 +12,7 @@ import {
   type GuestStatus,
   type LogRequest,
   type OutputChunk,
+  refuseContainers,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { tellingFullDisk } from './disk-full.ts';
@@ -62,6 +63,7 @@ export class ZonesDriver implements GuestDriver {
   }
 
   async create(spec: GuestSpec): Promise<GuestStatus> {
+    refuseContainers(spec, 'zones');
     checkZoneSpec(spec);
     const environment = await this.#environment();
     const zone = zoneName(spec.instance);

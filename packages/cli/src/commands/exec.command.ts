@@ -10,6 +10,7 @@ interface ExecOptions {
   readonly tty?: boolean;
   readonly env?: string[];
   readonly workdir?: string;
+  readonly container?: string;
 }
 
 export function addExec(program: Command, context: CliContext): void {
@@ -24,6 +25,7 @@ export function addExec(program: Command, context: CliContext): void {
       ...before,
       pair,
     ])
+    .option('-c, --container <name>', 'which container, where the instance has several; else the first')
     .option('-w, --workdir <dir>', 'where it starts')
     .addHelpText(
       'after',
@@ -47,6 +49,7 @@ async function exec(context: CliContext, name: string, command: string[], option
   const session = await client.exec(instance, {
     command,
     ...(options.env ? { env: Object.fromEntries(options.env.map(variable)) } : {}),
+    ...(options.container === undefined ? {} : { container: options.container }),
     ...(options.workdir === undefined ? {} : { workingDir: options.workdir }),
     ...(wantsTty ? { tty: terminalSize() } : {}),
   });

@@ -11,6 +11,7 @@ interface LogsOptions {
   readonly follow?: boolean;
   readonly tail?: number;
   readonly since?: number;
+  readonly container?: string;
 }
 
 export function addLogs(program: Command, context: CliContext): void {
@@ -23,6 +24,7 @@ export function addLogs(program: Command, context: CliContext): void {
     .option('--since <time>', 'only what was written since: how long ago, or when', (text: string) =>
       sinceMs(text, Date.now()),
     )
+    .option('-c, --container <name>', 'which container, where the instance has several; else the first')
     .addHelpText(
       'after',
       '\nExamples:\n  cloudos logs web-5d9f-1\n  cloudos logs -f web --tail 10\n  cloudos logs web --since 5m',
@@ -50,6 +52,7 @@ async function follow(client: CloudosClient, instance: string, options: LogsOpti
   const request = {
     ...(options.follow ? { follow: true } : {}),
     ...(options.tail === undefined ? {} : { tailLines: options.tail }),
+    ...(options.container === undefined ? {} : { container: options.container }),
     ...(options.since === undefined ? {} : { since: options.since }),
   };
   for await (const { stream, data } of client.logs(instance, request)) {

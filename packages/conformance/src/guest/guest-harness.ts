@@ -219,7 +219,7 @@ export class GuestHarness {
   /** What the guest has written so far, by stream. */
   async output(
     instance: string,
-    asked: number | Pick<LogRequest, 'tailLines' | 'since'> = {},
+    asked: number | Pick<LogRequest, 'tailLines' | 'since' | 'container'> = {},
   ): Promise<{ stdout: string; stderr: string }> {
     const text = { stdout: '', stderr: '' };
     const request = typeof asked === 'number' ? { tailLines: asked } : asked;

@@ -35,7 +35,8 @@ export function guestRoutes(kernel: Kernel): Route[] {
       path: '/v1/instances/{id}/logs',
       summary:
         'Output of a guest as it was kept, of it the last lines (`tail`) or what was written since (`since`, in ' +
-        'milliseconds of the epoch), and with `follow` as it comes.',
+        'milliseconds of the epoch), and with `follow` as it comes. `container` names one of several containers; else ' +
+        'it is the first.',
       scope: 'guests:logs',
       params,
       query: logsQuery,

@@ -236,7 +236,12 @@ export class NodeAgent implements RuntimeOwner {
   /** The runtime that the instance asks for, or the first that is usable; else one that will be soon. */
   #choose(record: InstanceRecord): GuestRuntime {
     const wanted = record.runtime;
-    const fitting = this.#runtimes.filter(({ fingerprint }) => !wanted || fingerprint?.runtime === wanted);
+    const several = !wanted && record.template?.containers?.length;
+    const fitting = this.#runtimes.filter(
+      ({ fingerprint, slot }) =>
+        (!wanted || fingerprint?.runtime === wanted) &&
+        (!several || slot.spec.plugin.definition.supports?.pods === true),
+    );
     const chosen = fitting.find((runtime) => runtime.usable) ?? fitting.find(({ slot }) => comesBack(slot.view()));
     if (chosen) return chosen;
     const have = this.#runtimes.map(
@@ -245,7 +250,7 @@ export class NodeAgent implements RuntimeOwner {
     const why = fitting.map(({ fingerprint, slot }) =>
       fingerprint && !fingerprint.available ? fingerprint.reason : (slot.view().reason ?? 'its driver is not active'),
     );
-    const asked = wanted ? `runtime ${wanted}` : 'any runtime';
+    const asked = wanted ? `runtime ${wanted}` : several ? 'several containers in one guest' : 'any runtime';
     const message = `node ${this.node} cannot run ${asked}: ${why.join('; ') || `it has ${have.join(', ') || 'none'}`}`;
     throw new CloudosError('RUNTIME_UNAVAILABLE', message);
   }

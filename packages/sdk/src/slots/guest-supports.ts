@@ -28,6 +28,7 @@ export const guestSupports = {
   pidsLimit: 'a guest gets no more processes than its limit',
   diskLimit: 'a guest writes no more than its limit: it gets ENOSPC, and the node goes on',
   readOnlyRoot: 'a guest that shall not write to its root cannot',
+  pods: 'a guest runs several containers with one network and a root for each, which are told apart by name',
   mounts: 'paths of the node that the configuration allows are found in the guest, others are refused',
   secrets: 'variables are filled from secrets, which are found in no record of the driver that others can read',
   unprivileged: 'a guest has no capability, gets none, and system calls that none needs are refused',

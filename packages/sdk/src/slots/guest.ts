@@ -59,6 +59,8 @@ export interface GuestExit {
 }
 
 export interface ExecRequest {
+  /** Which container of the guest, where it has several. Absent: the first. */
+  readonly container?: string;
   readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly workingDir?: string;
@@ -82,6 +84,8 @@ export interface OutputChunk {
 }
 
 export interface LogRequest {
+  /** Which container of the guest, where it has several. Absent: the first. */
+  readonly container?: string;
   readonly follow?: boolean;
   /** Only the last lines (per stream). */
   readonly tailLines?: number;

@@ -276,14 +276,6 @@ describe('compile', () => {
     [`${container}.volumeMounts`, [{ name: 'v', mountPath: '/d', subPath: 'x' }], 'subPath: is not supported'],
     ['spec.template.spec.initContainers', [{ name: 'i' }], 'spec.template.spec.initContainers: is not supported'],
     [
-      'spec.template.spec.containers',
-      [
-        { name: 'a', image: 'i' },
-        { name: 'b', image: 'i' },
-      ],
-      'given 2 containers, expected one',
-    ],
-    [
       'spec.template.spec.priorityClassName',
       'nope',
       'priorityClassName: given "nope", expected one of system-node-critical',

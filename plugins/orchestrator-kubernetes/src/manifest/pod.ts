@@ -1,6 +1,6 @@
 import type { Constraint, GuestTemplate, PlacementRule } from '@cloudos/sdk';
 import { readAffinity } from './affinity.ts';
-import { readContainer } from './container.ts';
+import { readContainers } from './containers.ts';
 import type { Fields } from './fields.ts';
 import { dnsLabel, type Metadata, readMetadata } from './metadata.ts';
 import { type Ownership, readOwnership } from './ownership.ts';
@@ -55,14 +55,9 @@ export function readPod(
     spec.report.invalid(spec.at('hostname'), hostname, 'lower-case letters, digits and dashes');
   }
   const stopGraceMs = (spec.int('terminationGracePeriodSeconds') ?? 30) * 1000;
-  const containers = spec.list('containers');
-  if (containers.length !== 1) {
-    const given = `given ${containers.length} containers, expected one: an instance is one guest`;
-    spec.report.refuse(spec.at('containers'), given);
-  }
   const volumes = readVolumes(spec);
   const pidsLimit = readPidsLimit(annotations, owner);
-  const read = containers[0] && readContainer(containers[0], { namespace, pidsLimit, user: podUser, volumes });
+  const read = readContainers(spec, { namespace, pidsLimit, user: podUser, volumes }, restart);
   const node = spec.string('nodeName');
   const affinity = readAffinity(spec, namespace);
   const placement = {
@@ -127,7 +122,7 @@ function readNodeSelector(spec: Fields): Constraint[] {
 }
 
 function unsupportedPodFields(spec: Fields): void {
-  spec.unsupported(['initContainers', 'ephemeralContainers'], 'is not supported: an instance is one guest');
+  spec.unsupported(['initContainers', 'ephemeralContainers'], 'is not supported');
   spec.unsupported(['hostNetwork', 'hostPID', 'hostIPC'], 'guests have namespaces of their own');
   spec.unsupported(['activeDeadlineSeconds', 'schedulingGates', 'resourceClaims', 'resources'], 'is not supported');
   spec.advisory(['readinessGates', 'schedulerName', 'preemptionPolicy', 'overhead', 'os'], 'ignored');
