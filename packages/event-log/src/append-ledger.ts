@@ -1,5 +1,6 @@
 import { type AppendResult, CloudosError, type ExpectedRevision, type NewEvent } from '@cloudos/sdk';
-import { type ForgottenIds, IdWindow, idWindowMin } from './id-window.ts';
+import type { ForgottenIds } from './forgotten-ids.ts';
+import { IdWindow, idWindowMin } from './id-window.ts';
 
 /** Where an event with a certain id already is. */
 export interface KnownEvent {

@@ -40,6 +40,50 @@ describe('IdWindow', () => {
     expect(window.find(newId(), 'a')).toBe('absent');
   });
 
+  it.each([
+    ['in capitals', (id: string) => id.toUpperCase()],
+    ['with a character that is no digit', (id: string) => `${id.slice(0, -1)}g`],
+    ['with a character beyond ASCII', (id: string) => `${id.slice(0, -1)}ł`],
+    ['with a digit for a dash', (id: string) => `${id.slice(0, 8)}0${id.slice(9)}`],
+    ['of another version', (id: string) => `${id.slice(0, 14)}4${id.slice(15)}`],
+    ['that is none', (id: string) => id.slice(1)],
+  ])('keeps a UUID %s apart from all others, and remembers that it forgot it', (_what, change) => {
+    const window = new IdWindow(4);
+    const first = newId();
+    const odd = change(newId());
+    window.add(first, 'a', 0, 0);
+    window.add(odd, 'a', 1, 1);
+    expect(window.find(odd, 'a')).toBe(1);
+    expect(window.find(first, 'a')).toBe(0);
+    for (let position = 2; position < 8; position++) window.add(newId(), 'a', position, position);
+    expect(window.find(odd, 'a')).toBe('unknown');
+    expect(window.find(first, 'a')).toBe('unknown');
+  });
+
+  it('answers as one that keeps all ids as they are', () => {
+    const size = 8;
+    const window = new IdWindow(size);
+    const added: string[] = [];
+    const pool = Array.from({ length: 40 }, (_, n) => (n % 5 === 0 ? `own-${n}` : newId()));
+    let state = Number(process.env.CLOUDOS_SEED ?? 7);
+    const random = (below: number) => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+      return (state >> 8) % below;
+    };
+    for (let round = 0; round < 2_000; round++) {
+      const id = pool[random(pool.length)]!;
+      const answer = window.find(id, 'a');
+      const place = added.lastIndexOf(id);
+      if (place >= Math.max(0, added.length - size)) expect(answer, `round ${round}`).toBe(place);
+      else if (place >= 0) expect(answer, `round ${round}`).toBe('unknown');
+      else expect(typeof answer, `round ${round}`).not.toBe('number');
+      if (typeof answer === 'number') continue;
+      window.add(id, 'a', added.length, added.length);
+      added.push(id);
+    }
+    expect(added.length).toBeGreaterThan(size * 4);
+  });
+
   it('takes an id back', () => {
     const window = new IdWindow(4);
     const id = newId();

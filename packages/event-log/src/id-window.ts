@@ -1,3 +1,6 @@
+import { type ForgottenIds, isForgotten, type MutableIds, noteId, nothingForgotten } from './forgotten-ids.ts';
+import { IdRing } from './id-ring.ts';
+
 /** How many recent ids a log remembers. */
 export const idWindowMin = 131_072;
 
@@ -6,16 +9,6 @@ export const idWindowMin = 131_072;
  * (the stream itself has to be searched).
  */
 export type IdAnswer = number | 'absent' | 'unknown';
-
-/** What the ids that are not in the window any more have in common. Survives a restart. */
-export interface ForgottenIds {
-  /** The greatest UUIDv7 among them, as text; empty when there is none. */
-  readonly greatest: string;
-  /** Whether ids other than UUIDv7 are among them. */
-  readonly others: boolean;
-}
-
-export const nothingForgotten: ForgottenIds = { greatest: '', others: false };
 
 /**
  * The ids of the last events, so that appending an id again is noticed without reading the log.
@@ -28,7 +21,7 @@ export const nothingForgotten: ForgottenIds = { greatest: '', others: false };
 export class IdWindow {
   readonly #size: number;
   readonly #mask: number;
-  readonly #ids: string[];
+  readonly #ids: IdRing;
   readonly #streams: string[];
   readonly #revisions: number[];
   /** Position by id; made only when somebody asks, and only of what came since the last time. */
@@ -39,7 +32,7 @@ export class IdWindow {
   #first = -1;
   /** What lies before was overwritten, even if what overwrote it was taken back. */
   #floor = 0;
-  readonly #forgotten: MutableIds;
+  readonly #forgotten: ForgottenIds;
   /** Of all ids, also those that are remembered and those that were taken back. */
   readonly #all: MutableIds;
 
@@ -47,7 +40,7 @@ export class IdWindow {
   constructor(size: number = idWindowMin, forgotten: ForgottenIds = nothingForgotten) {
     this.#size = size;
     this.#mask = size - 1;
-    this.#ids = [];
+    this.#ids = new IdRing(size);
     this.#streams = [];
     this.#revisions = [];
     this.#indexedTo = -1;
@@ -63,8 +56,8 @@ export class IdWindow {
     if (this.#first < 0) {
       this.#first = position;
       this.#indexedTo = position - 1;
-    } else if (position - this.#first >= this.#size) noteId(this.#forgotten, this.#ids[slot]!);
-    this.#ids[slot] = id;
+    } else if (position - this.#first >= this.#size) this.#ids.forget(slot);
+    this.#ids.set(slot, id);
     this.#streams[slot] = stream;
     this.#revisions[slot] = revision;
     this.#last = position;
@@ -72,8 +65,10 @@ export class IdWindow {
 
   /** Takes back the last event that was added: it came to nothing. */
   removeLast(): void {
-    const id = this.#ids[this.#last & this.#mask]!;
-    if (this.#positions.get(id) === this.#last) this.#positions.delete(id);
+    if (this.#indexedTo === this.#last) {
+      const id = this.#ids.at(this.#last & this.#mask);
+      if (this.#positions.get(id) === this.#last) this.#positions.delete(id);
+    }
     this.#floor = Math.max(this.#floor, this.#last - this.#size + 1);
     this.#last--;
     this.#indexedTo = Math.min(this.#indexedTo, this.#last);
@@ -87,7 +82,7 @@ export class IdWindow {
     if (position !== undefined && position >= Math.max(this.#floor, this.#last - this.#size + 1)) {
       return this.#streams[position & this.#mask] === stream ? position : 'unknown';
     }
-    return isForgotten(this.#forgotten, id) ? 'unknown' : 'absent';
+    return isForgotten(this.#forgotten, id) || isForgotten(this.#ids.forgotten(), id) ? 'unknown' : 'absent';
   }
 
   /** The revision of the event at a position that `find` returned. */
@@ -104,34 +99,8 @@ export class IdWindow {
       from = Math.max(this.#last - this.#size + 1, this.#first, this.#floor);
     }
     for (let position = from; position <= this.#last; position++) {
-      this.#positions.set(this.#ids[position & this.#mask]!, position);
+      this.#positions.set(this.#ids.at(position & this.#mask), position);
     }
     this.#indexedTo = this.#last;
   }
-}
-
-interface MutableIds {
-  greatest: string;
-  others: boolean;
-}
-
-/** True for the text of a UUIDv7, by its length and version digit. */
-export function looksLikeUuid7(id: string): boolean {
-  return id.length === 36 && id.charCodeAt(14) === 55;
-}
-
-/** Takes an id into the summary. */
-export function noteId(ids: MutableIds, id: string): void {
-  if (!looksLikeUuid7(id)) ids.others = true;
-  else if (id > ids.greatest) ids.greatest = id;
-}
-
-/** Whether the id may be among those that the summary stands for. */
-export function isForgotten(ids: ForgottenIds, id: string): boolean {
-  return looksLikeUuid7(id) ? id <= ids.greatest : ids.others;
-}
-
-export function mergeIds(a: ForgottenIds, b: ForgottenIds): ForgottenIds {
-  const [lesser, greater] = a.greatest < b.greatest ? [a, b] : [b, a];
-  return { greatest: greater.greatest, others: greater.others || lesser.others };
 }

@@ -9,16 +9,8 @@ export { appendEventsMax, assertAppend, completeMeta, streamNameBytesMax, unknow
 export { deepFreeze } from './deep-freeze.ts';
 export { exportLog } from './export.ts';
 export { compileFilter, type EventPredicate } from './filter.ts';
-export {
-  type ForgottenIds,
-  type IdAnswer,
-  IdWindow,
-  idWindowMin,
-  isForgotten,
-  mergeIds,
-  noteId,
-  nothingForgotten,
-} from './id-window.ts';
+export { type ForgottenIds, isForgotten, mergeIds, noteId, nothingForgotten } from './forgotten-ids.ts';
+export { type IdAnswer, IdWindow, idWindowMin } from './id-window.ts';
 export { type ImportResult, importAppendMax, importInFlightMax, importLineMax, importLog } from './import.ts';
 export { MemoryEventLog, type MemoryEventLogOptions } from './memory.log.ts';
 export { MemorySnapshots } from './memory-snapshots.ts';

@@ -65,7 +65,7 @@ export class BlockCodec {
   readonly #bodies = new BodyPacker(() => sharedStructures(this.#packr));
   readonly #names = new NameCache();
   #scratch = Buffer.allocUnsafeSlow(64 * 1024);
-  readonly #idScratch = Buffer.allocUnsafeSlow(blockEventsMax * idBytes * 3);
+  readonly #idScratch = Buffer.allocUnsafeSlow(blockEventsMax * idBytes);
   readonly #order = new Uint8Array(2 ** 16);
 
   constructor(structures: StructureStore) {
@@ -180,9 +180,16 @@ export class BlockCodec {
 
   /** Writes the ids one behind the other. Returns how many bytes that are, 0 when they are not plain text after all. */
   #writePlainIds(events: readonly RecordedEvent[]): number {
-    let text = '';
-    for (const event of events) text += event.id;
-    return this.#idScratch.write(text, 0) === text.length ? text.length : 0;
+    const target = this.#idScratch;
+    let at = 0;
+    for (const { id } of events) {
+      for (let index = 0; index < idBytes; index++) {
+        const code = id.charCodeAt(index);
+        if (code > 127) return 0;
+        target[at++] = code;
+      }
+    }
+    return at;
   }
 
   #writeHeader(
@@ -232,15 +239,28 @@ interface StreamColumns {
   readonly order: readonly number[];
 }
 
+/** What a block is put together from, used again for the next: blocks are made one at a time. */
+const columns = {
+  times: [] as number[],
+  typeOf: [] as number[],
+  metaOf: [] as number[],
+  data: [] as unknown[],
+  counts: [] as number[],
+  order: [] as number[],
+  indexOf: new Map<string, number>(),
+};
+
+/** The result is valid until the next call, but for the names and the revisions. */
 function streamsOf(events: readonly RecordedEvent[]): StreamColumns {
   const names: string[] = [];
   const firstRevisions: number[] = [];
-  const counts: number[] = [];
-  const order: number[] = [];
-  const indexOf = new Map<string, number>();
+  const { counts, order, indexOf } = columns;
+  indexOf.clear();
+  order.length = events.length;
   let last = '';
   let which = -1;
-  for (const event of events) {
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index]!;
     if (which < 0 || event.stream !== last) {
       last = event.stream;
       which = indexOf.get(last) ?? -1;
@@ -249,34 +269,38 @@ function streamsOf(events: readonly RecordedEvent[]): StreamColumns {
         indexOf.set(last, which);
         names.push(last);
         firstRevisions.push(event.revision);
-        counts.push(0);
+        counts[which] = 0;
       }
     }
     counts[which]!++;
-    order.push(which);
+    order[index] = which;
   }
   return { names, firstRevisions, counts, order };
 }
 
+/** The result is valid until the next call. */
 function columnsOf(events: readonly RecordedEvent[], ids: readonly string[] | null): BlockBody {
   const types: string[] = [];
   const metas: EventMeta[] = [];
-  const times: number[] = [];
-  const typeOf: number[] = [];
-  const metaOf: number[] = [];
-  const data: unknown[] = [];
-  const base = events.every((event) => Number.isSafeInteger(event.time)) ? events[0]!.time : 0;
-  for (const event of events) {
+  const { times, typeOf, metaOf, data } = columns;
+  times.length = typeOf.length = metaOf.length = data.length = events.length;
+  const base = events.every(hasWholeTime) ? events[0]!.time : 0;
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index]!;
     let type = types.indexOf(event.type);
     if (type < 0) type = types.push(event.type) - 1;
     let meta = metas.length - 1;
     if (meta < 0 || !isSameMeta(metas[meta]!, event.meta)) meta = metas.push(event.meta) - 1;
-    times.push(event.time - base);
-    typeOf.push(type);
-    metaOf.push(meta);
-    data.push(event.data);
+    times[index] = event.time - base;
+    typeOf[index] = type;
+    metaOf[index] = meta;
+    data[index] = event.data;
   }
   return [types, metas, base, columnOf(times), columnOf(typeOf), columnOf(metaOf), data, ids];
+}
+
+function hasWholeTime(event: RecordedEvent): boolean {
+  return Number.isSafeInteger(event.time);
 }
 
 function columnOf(values: readonly number[]): Column {
