@@ -1,6 +1,7 @@
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore } from '@cloudos/images';
 import { obstacleToTestImages, obstacleToVmImage, vmImage } from '@cloudos/test-images';
+import { fillDisk } from './full-disk.fixture.ts';
 import plugin from './index.ts';
 
 const mebibyte = 2 ** 20;
@@ -12,5 +13,6 @@ guestConformance(plugin, {
   prerequisite: () => obstacleToTestImages() ?? obstacleToVmImage(),
   programs: shellPrograms,
   commands: busyboxCommands,
+  fillDisk,
   memoryLimitBytes: 128 * mebibyte,
 });

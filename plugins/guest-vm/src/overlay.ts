@@ -1,9 +1,8 @@
 import { copyFile } from 'node:fs/promises';
-import { findTool, runCommand } from '@cloudos/host-tools';
+import { findTool } from '@cloudos/host-tools';
+import { runTool } from './run-tool.ts';
 
-const packMaxMs = 60_000;
-
-/** Makes an overlay over the disk of an image, which takes room as it is written. */
+/** Makes an overlay over the disk of an image, which takes room as it is written. @throws CloudosError DISK_FULL */
 export async function makeOverlay(
   file: string,
   base: string,
@@ -11,7 +10,7 @@ export async function makeOverlay(
   sizeBytes: number,
 ): Promise<void> {
   const args = ['create', '-q', '-f', 'qcow2', '-u', '-b', base, '-F', format, file, String(sizeBytes)];
-  await runCommand(findTool('qemu-img') ?? 'qemu-img', args, { timeoutMs: packMaxMs });
+  await runTool(findTool('qemu-img') ?? 'qemu-img', args);
 }
 
 /** Begins with what a template has written. */

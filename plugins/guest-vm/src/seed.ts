@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findTool, runCommand } from '@cloudos/host-tools';
+import { findTool } from '@cloudos/host-tools';
 import { inside, type VmNetworkState } from '@cloudos/qemu';
 import { CloudosError } from '@cloudos/sdk';
+import { runTool } from './run-tool.ts';
 
 /** All seeds are of one size: that of a disk is part of the state of a machine. */
 export const seedBytes = 2 * 2 ** 20;
 /** Label by which cloud-init knows a seed. */
 const label = 'CIDATA';
-const packMaxMs = 20_000;
 
 export interface SeedOptions {
   /** The program of the agent, compiled. */
@@ -24,7 +24,7 @@ export interface SeedOptions {
  * Writes the seed of a machine: an ISO 9660 file system with `meta-data`, `user-data`, `vendor-data` and `network-config`
  * (cloud-init, "NoCloud"; network configuration version 2), and beside them the agent with the script that starts it. It
  * holds no variable and no secret: those go to the agent itself.
- * @throws CloudosError HOST_COMMAND_FAILED; DISK_FULL where it does not fit
+ * @throws CloudosError HOST_COMMAND_FAILED, DISK_FULL; GUEST_SPEC_INVALID where it does not fit
  */
 export async function writeSeed(
   file: string,
@@ -40,7 +40,7 @@ export async function writeSeed(
     await copyFile(options.agent, join(work, 'agent'));
     const image = `${work}.iso`;
     const args = ['-quiet', '-volid', label, '-joliet', '-rock', '-o', image, work];
-    await runCommand(findTool('genisoimage') ?? 'genisoimage', args, { timeoutMs: packMaxMs });
+    await runTool(findTool('genisoimage') ?? 'genisoimage', args);
     const { size } = await stat(image);
     if (size > seedBytes) {
       throw new CloudosError(
