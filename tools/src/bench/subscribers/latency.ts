@@ -7,6 +7,8 @@ import { Role } from './processes.ts';
 
 const figures = ['p50', 'p99'] as const;
 type Figure = (typeof figures)[number];
+/** Of the round that warms up: the engine compiles what has been called some thousand times, at any rate. */
+const warmUpPerSecond = 5_000;
 
 /** Of one round: to arrival from the call, from when the event was durable, and what lies between the two. */
 interface Latencies {
@@ -17,7 +19,7 @@ interface Latencies {
 
 /** A server with its ten subscribers, that takes its turn. */
 interface Subject {
-  round(seconds: number): Promise<Latencies>;
+  round(seconds: number, perSecond: number): Promise<Latencies>;
   end(): Promise<void>;
 }
 
@@ -58,10 +60,10 @@ async function rounds(where: string, perSecond: number, quick: boolean): Promise
   const found: Record<Names, Latencies[]> = { feed: [], plain: [], durable: [] };
   const subjects: (readonly [Names, Subject])[] = [];
   try {
-    for (const name of ['feed', 'plain', 'durable'] as const) subjects.push([name, await open(name, where, perSecond)]);
-    for (const [, subject] of subjects) await subject.round(1);
+    for (const name of ['feed', 'plain', 'durable'] as const) subjects.push([name, await open(name, where)]);
+    for (const [, subject] of subjects) await subject.round(quick ? 1 : 3, warmUpPerSecond);
     for (let round = 0; round < (quick ? 1 : 5); round++) {
-      for (const [name, subject] of subjects) found[name].push(await subject.round(quick ? 1 : 3));
+      for (const [name, subject] of subjects) found[name].push(await subject.round(quick ? 1 : 3, perSecond));
     }
     return found;
   } finally {
@@ -69,14 +71,14 @@ async function rounds(where: string, perSecond: number, quick: boolean): Promise
   }
 }
 
-async function open(role: Names, where: string, perSecond: number): Promise<Subject> {
+async function open(role: Names, where: string): Promise<Subject> {
   const server = await Role.start(role, where);
   const clients = await Role.start('subscribers');
   const { url, token } = await server.ask<{ url: string; token: string }>('where');
   const kind = role === 'feed' ? 'standard' : 'plain';
   await clients.ask('connect', { kind, url, token, count: 10, query: 'from=now' });
   return {
-    round: async (seconds) => {
+    round: async (seconds, perSecond) => {
       const events = perSecond * seconds;
       await clients.ask('time');
       const taken = clients.ask('until', { events });
