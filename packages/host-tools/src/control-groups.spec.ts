@@ -29,7 +29,7 @@ const read = (...path: string[]) => readFileSync(join(root, ...path), 'utf8');
 describe('the unified hierarchy (v2)', () => {
   const mounts = () => `cgroup2 ${root} cgroup2 rw,nosuid 0 0\n`;
 
-  test('as root: at the top, with the controllers enabled on the way', () => {
+  test('as root: at the top, with the controllers enabled on the way', async () => {
     group('', 'cpuset cpu io memory pids', 'memory');
     group(name, 'cpu memory pids');
     const layout = findControlGroups({ mounts: mounts(), self: '0::/init.scope\n', root: true, name });
@@ -37,11 +37,11 @@ describe('the unified hierarchy (v2)', () => {
     expect(layout.v2?.controllers).toEqual(['cpu', 'memory', 'pids']);
   });
 
-  test('limits, shares and the way back', () => {
+  test('limits, shares and the way back', async () => {
     group('', 'cpu memory pids');
     group(name, 'cpu memory pids');
     const groups = new ControlGroups(findControlGroups({ mounts: mounts(), self: '0::/\n', root: true, name }));
-    const joined = groups.make('web', limits, { ...none, cpuMillis: 500 });
+    const joined = await groups.make('web', limits, { ...none, cpuMillis: 500 });
     expect(joined).toEqual([join(root, name, 'web')]);
     expect(read(name, 'web', 'memory.max')).toBe(String(64 * 2 ** 20));
     expect(read(name, 'web', 'cpu.max')).toBe('25000 100000');
@@ -54,27 +54,27 @@ describe('the unified hierarchy (v2)', () => {
     expect(groups.isFrozen('web')).toBe(true);
   });
 
-  test('no limit asked for is no limit set', () => {
+  test('no limit asked for is no limit set', async () => {
     group('', 'cpu memory pids');
     group(name, 'cpu memory pids');
     const groups = new ControlGroups(findControlGroups({ mounts: mounts(), self: '0::/\n', root: true, name }));
-    groups.make('web', none, none);
+    await groups.make('web', none, none);
     for (const file of ['memory.max', 'cpu.max', 'pids.max']) expect(() => read(name, 'web', file)).toThrow('ENOENT');
     expect(read(name, 'web', 'cpu.weight')).toBe('1');
   });
 
-  test('use is read where the controllers are', () => {
+  test('use is read where the controllers are', async () => {
     group('', 'cpu memory pids');
     group(name, 'cpu memory pids');
     const groups = new ControlGroups(findControlGroups({ mounts: mounts(), self: '0::/\n', root: true, name }));
-    groups.make('web', none, none);
+    await groups.make('web', none, none);
     writeFileSync(join(root, name, 'web', 'cpu.stat'), 'usage_usec 1500\nuser_usec 1000\n');
     writeFileSync(join(root, name, 'web', 'memory.current'), '4096\n');
     writeFileSync(join(root, name, 'web', 'pids.current'), '3\n');
     expect(groups.stats('web')).toEqual({ cpuNanos: 1_500_000, memoryBytes: 4_096, pids: 3 });
   });
 
-  test('as an ordinary user in a delegated scope: beside it, never inside of it', () => {
+  test('as an ordinary user in a delegated scope: beside it, never inside of it', async () => {
     group('user.slice/app.slice', 'cpu memory pids');
     group('user.slice/app.slice/run.scope', 'cpu memory pids');
     group(`user.slice/app.slice/${name}`, 'cpu memory pids');
@@ -86,7 +86,7 @@ describe('the unified hierarchy (v2)', () => {
     });
   });
 
-  test('a controller that is not delegated is warned about, with the remedy', () => {
+  test('a controller that is not delegated is warned about, with the remedy', async () => {
     group('', 'memory pids');
     group(name, 'memory pids');
     const layout = findControlGroups({ mounts: mounts(), self: '0::/\n', root: true, name });
@@ -95,13 +95,13 @@ describe('the unified hierarchy (v2)', () => {
     expect(layout.warnings[0]?.reason).toContain('cpu');
     const groups = new ControlGroups(layout);
     expect([groups.holds('memory'), groups.holds('cpu')]).toEqual([true, false]);
-    groups.make('web', limits, none);
+    await groups.make('web', limits, none);
     expect(() => read(name, 'web', 'cpu.max')).toThrow('ENOENT');
   });
 });
 
 describe('v1 hierarchies', () => {
-  test('each controller in its own; the unified one beside them for freezing', () => {
+  test('each controller in its own; the unified one beside them for freezing', async () => {
     for (const controller of ['memory', 'cpu', 'pids']) mkdirSync(join(root, controller));
     group('unified', '');
     group(`unified/${name}`, '');
@@ -110,7 +110,7 @@ describe('v1 hierarchies', () => {
     const layout = findControlGroups({ mounts, self: '4:memory:/somewhere\n0::/\n', root: true, name });
     expect(layout).toMatchObject({ version: 'v1', warnings: [], v2: { controllers: [] } });
     const groups = new ControlGroups(layout);
-    expect(groups.make('web', limits, none)).toHaveLength(4);
+    expect(await groups.make('web', limits, none)).toHaveLength(4);
     expect(read('memory', name, 'web', 'memory.limit_in_bytes')).toBe(String(64 * 2 ** 20));
     expect(read('cpu', name, 'web', 'cpu.cfs_quota_us')).toBe('25000');
     expect(read('pids', name, 'web', 'pids.max')).toBe('21');
@@ -118,11 +118,11 @@ describe('v1 hierarchies', () => {
     expect(groups.shimGroup()).toBeUndefined();
   });
 
-  test('without any hierarchy nothing holds, and that is said', () => {
+  test('without any hierarchy nothing holds, and that is said', async () => {
     const layout = findControlGroups({ mounts: '', self: '', root: false, name });
     expect(layout.version).toBe('none');
     expect(layout.warnings.map(({ reason }) => /with the (\w+)/.exec(reason)?.[1])).toEqual(['memory', 'cpu', 'pids']);
     for (const { remedy } of layout.warnings) expect(remedy).toContain('systemd-run');
-    expect(new ControlGroups(layout).make('web', limits, none)).toEqual([]);
+    expect(await new ControlGroups(layout).make('web', limits, none)).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CloudosError, type GuestStats, type ResourceVector } from '@cloudos/sdk';
 import { writeLimits } from './control-group-limits.ts';
@@ -120,13 +121,18 @@ export class ControlGroups {
     return [...new Set(parents)].map((parent) => join(parent, zone));
   }
 
-  /** Makes the groups of a zone anew with these limits (0: none) and returns the directories to join. */
-  make(zone: string, limits: ResourceVector, requests: ResourceVector): string[] {
+  /**
+   * Makes the groups of a zone anew with these limits (0: none) and returns the directories to join. The kernel takes
+   * milliseconds for each, under a lock of all groups: other zones are not kept waiting for it.
+   */
+  async make(zone: string, limits: ResourceVector, requests: ResourceVector): Promise<string[]> {
     const directories = this.directories(zone);
-    for (const directory of directories) {
-      tryRemove(directory);
-      mkdirSync(directory, { recursive: true });
-    }
+    await Promise.all(
+      directories.map(async (directory) => {
+        tryRemove(directory);
+        await mkdir(directory, { recursive: true });
+      }),
+    );
     writeLimits(this.layout, zone, limits, requests, { fresh: true });
     return directories;
   }

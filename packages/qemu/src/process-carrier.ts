@@ -63,7 +63,7 @@ export class ProcessCarrier implements Carrier {
     const { store, groups, joinsGroups = true } = this.#options;
     const { directory, name } = run;
     await prepareRun(store, name);
-    const controlGroups = joinsGroups ? groups.make(name, run.limits, run.requests) : [];
+    const controlGroups = joinsGroups ? await groups.make(name, run.limits, run.requests) : [];
     const script = shimScript({
       launch: run.launch,
       directory,

@@ -126,7 +126,7 @@ async function prepareFiles(
   if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, limits.diskBytes, layers);
   else for (const name of layers) await mkdir(join(directory, name), { mode: 0o755 });
   await writeFile(join(directory, 'fstab'), fstabOf(environment, root, spec, directory));
-  const controlGroups = environment.groups.make(zone, limits, zoneRequests(spec.template));
+  const controlGroups = await environment.groups.make(zone, limits, zoneRequests(spec.template));
   const plan = await launchPlan(environment, state, root, controlGroups);
   await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
 }
