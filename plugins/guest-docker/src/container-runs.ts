@@ -5,7 +5,7 @@ import type Docker from 'dockerode';
 import type { Container } from 'dockerode';
 import { checkCommand } from './container-command.ts';
 import { containerOptions } from './container-options.ts';
-import { isRunning, labels } from './container-view.ts';
+import { labels } from './container-view.ts';
 import type { DiskLimit } from './disk-limit.ts';
 import { type EngineFacts, engineError, isAbsent, unlessAbsent } from './engine.ts';
 import type { EngineImages } from './engine-images.ts';
@@ -151,10 +151,9 @@ export class ContainerRuns {
     try {
       await container.unpause();
     } catch (error) {
-      // A signal that was waiting for it may have ended it first.
-      if (isRunning(await unlessAbsent(`resuming ${id}`, () => container.inspect()))) {
-        throw engineError(error, `resuming ${id}`);
-      }
+      // A signal that was waiting for it may have ended it first, or another call was faster.
+      const { State: now } = (await unlessAbsent(`resuming ${id}`, () => container.inspect())) ?? {};
+      if (now?.Running && now.Paused) throw engineError(error, `resuming ${id}`);
     }
   }
 }

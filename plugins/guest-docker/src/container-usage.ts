@@ -16,7 +16,8 @@ export async function usageOf(container: Container): Promise<GuestStats> {
     cpuNanos: cpu.cpu_usage.total_usage,
     ...(memory.usage === undefined ? {} : { memoryBytes: Math.max(0, memory.usage - cache) }),
     ...(memory.max_usage === undefined ? {} : { memoryPeakBytes: memory.max_usage }),
-    ...(pids?.current === undefined ? {} : { pids: pids.current }),
+    // The init is not the guest's own.
+    ...(pids?.current === undefined ? {} : { pids: Math.max(0, pids.current - 1) }),
     ...(interfaces.length > 0 && { networkReceivedBytes: sum('rx_bytes'), networkSentBytes: sum('tx_bytes') }),
   };
 }

@@ -23,6 +23,7 @@ import {
 import { CloudosError } from '@cloudos/sdk';
 import type { GuestRecord } from './guest-record.ts';
 import { guestPaths, toolCommand } from './guest-tools.ts';
+import { environmentOfProgram } from './instance-config.ts';
 
 /** How a program ended, as the first process of its guest wrote it down. `status` is that of sh: 128 + n for signal n. */
 export interface ProgramEnd {
@@ -91,10 +92,8 @@ export class GuestFiles {
     const own = this.own(instance);
     await mkdir(join(own, 'cg'), { recursive: true, mode: 0o755 });
     for (const name of ['init', 'begun', 'ended']) await rm(join(own, name), { force: true });
-    for (const name of ['out', 'err']) {
-      if (!existsSync(join(own, name)))
-        await runCommand(findTool('mkfifo') ?? 'mkfifo', ['-m', '622', join(own, name)]);
-    }
+    const pipes = ['out', 'err'].map((name) => join(own, name)).filter((path) => !existsSync(path));
+    if (pipes.length > 0) await runCommand(findTool('mkfifo') ?? 'mkfifo', ['-m', '622', ...pipes]);
     await writeFile(join(own, 'init'), await this.#script(record, attempt, secrets), { mode: 0o500 });
     for (const name of ['', 'init', 'out', 'err']) await chown(join(own, name), owner, owner);
     await this.repair(instance);
@@ -132,23 +131,30 @@ export class GuestFiles {
     if (!this.#pump(instance)) await this.#startPump(instance);
   }
 
-  async #script({ program, spec }: GuestRecord, attempt: number, secrets: Readonly<Record<string, string>>) {
+  async #script(record: GuestRecord, attempt: number, secrets: Readonly<Record<string, string>>) {
+    const { program, spec } = record;
     if (!program) throw new CloudosError('GUEST_STATE', `${spec.instance} is a machine with an init of its own`);
     const { own } = guestPaths;
     const mount = await toolCommand(this.#tools, 'mount');
-    const exports = Object.entries(secrets).map(([name, value]) => `export ${name}=${shellWord(value)}`);
+    // In the process of the program alone: variables of this script have names too.
+    const exports = Object.entries({ ...environmentOfProgram(record), ...secrets }).map(
+      ([name, value]) => `export ${name}=${shellWord(value)}`,
+    );
     // The memory group of the guest as itself sees it, v1 or v2, tells why a program was killed.
     return `exec </dev/null >${own}/out 2>${own}/err
 ${mount} -t cgroup -o memory none ${own}/cg 2>/dev/null || ${mount} -t cgroup2 none ${own}/cg 2>/dev/null
+give() {
+:
 ${exports.join('\n')}
+}
 cd ${shellWord(program.workingDir)} 2>/dev/null || { echo "${attempt} 126 0" >${own}/ended; exit 126; }
 set -- ${program.command.map(shellWord).join(' ')}
 case $1 in
   */*) [ -x "$1" ] && [ ! -d "$1" ] ;;
-  *) command -v -- "$1" >/dev/null ;;
+  *) ( give; command -v -- "$1" >/dev/null ) ;;
 esac || { echo "${attempt} 127 0 lacking" >${own}/ended; exit 127; }
 ${passSignalsOn}
-( trap - TERM INT HUP USR1 USR2; exec "$@" ) &
+( trap - TERM INT HUP USR1 USR2; give; exec "$@" ) &
 program=$!
 echo >${own}/begun
 ${awaitProgram}

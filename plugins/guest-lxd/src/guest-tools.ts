@@ -34,8 +34,17 @@ export async function prepareTools(dataDir: string): Promise<string> {
   return directory;
 }
 
+const libraries = new Map<string, Promise<string[]>>();
+
+/** {@link findLibraries}, once for each tool: they are copied once too. */
+function librariesOf(path: string): Promise<string[]> {
+  const known = libraries.get(path) ?? findLibraries(path);
+  libraries.set(path, known);
+  return known;
+}
+
 /** The loader among them first. None for a program that is linked statically. */
-async function librariesOf(path: string): Promise<string[]> {
+async function findLibraries(path: string): Promise<string[]> {
   const listed = await runCommand(findTool('ldd') ?? 'ldd', [path]).catch(() => '');
   const found = [...listed.matchAll(/(\/\S+)/g)].map((match) => match[1] ?? '').filter((file) => existsSync(file));
   return found.sort((a, b) => Number(isLoader(b)) - Number(isLoader(a)));

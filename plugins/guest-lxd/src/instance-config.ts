@@ -74,7 +74,7 @@ export function instanceParts(plan: InstancePlan): InstanceParts {
       }),
       // The first process is not the guest's own.
       ...(limits.pids > 0 && { 'limits.processes': String(limits.pids + 1) }),
-      ...environmentOf(record),
+      ...environmentOfDaemon(record),
     },
     devices: {
       root: { type: 'disk', path: '/', pool: plan.pool },
@@ -109,11 +109,37 @@ function rawLines({ record, init, network }: InstancePlan): string[] {
   ];
 }
 
-/** Values only: secrets reach a guest when it starts, and never the database of the daemon. */
-function environmentOf({ program, spec }: GuestRecord): Record<string, string> {
+/** Names that a shell can set. */
+const shellName = /^[A-Za-z_]\w*$/;
+
+/** The environment of a guest: that of its image, and over it what its specification says. Without secrets. */
+export function environmentOf({ program, spec }: Pick<GuestRecord, 'program' | 'spec'>): Record<string, string> {
   const values = spec.template.env.flatMap((variable) =>
     'value' in variable ? [[variable.name, variable.value]] : [],
   );
-  const all = { ...program?.env, ...(Object.fromEntries(values) as Record<string, string>) };
-  return Object.fromEntries(Object.entries(all).map(([name, value]) => [`environment.${name}`, value]));
+  return { ...program?.env, ...(Object.fromEntries(values) as Record<string, string>) };
+}
+
+/**
+ * What the first process of a guest sets itself. LXC gives an environment to its hooks too, which run programs of the node
+ * in the guest's place: a `PATH` without the programs of a hook would keep it from starting, and `LD_PRELOAD` is nobody's
+ * to set there.
+ */
+export function environmentOfProgram(record: GuestRecord): Record<string, string> {
+  return Object.fromEntries(Object.entries(environmentOf(record)).filter(([name]) => shellName.test(name)));
+}
+
+/** What is left to the daemon: the names that no shell can set, and what the init of a machine is given. */
+function environmentOfDaemon(record: GuestRecord): Record<string, string> {
+  const all = Object.entries(environmentOf(record)).filter(([name]) => !record.program || !shellName.test(name));
+  return Object.fromEntries(all.map(([name, value]) => [`environment.${name}`, value]));
+}
+
+/** @throws CloudosError GUEST_SPEC_INVALID for what the hooks of a machine would get */
+export function checkMachine({ instance, template }: GuestSpec): void {
+  const found = template.env.find(({ name }) => name === 'PATH' || name.startsWith('LD_'));
+  if (!found) return;
+  throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: the init of a machine cannot be given ${found.name}`, {
+    remedy: 'set it in the image, or give the image a program',
+  });
 }

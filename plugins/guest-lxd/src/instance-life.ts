@@ -5,7 +5,7 @@ import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import type { GuestFiles } from './guest-files.ts';
 import type { GuestMounts, GuestUsers } from './guest-mounts.ts';
 import type { GuestRecord } from './guest-record.ts';
-import { type InstanceParts, instanceParts, keys } from './instance-config.ts';
+import { checkMachine, type InstanceParts, instanceParts, keys } from './instance-config.ts';
 import { type Instance, type InstanceState, isRunning } from './instance-view.ts';
 import { type LxdClient, statusOfError } from './lxd-client.ts';
 import type { LxdImages } from './lxd-images.ts';
@@ -218,6 +218,7 @@ export function addressOwner(instance: string): string {
 function recordOf(spec: GuestSpec, name: string, image: OciImage, address: string | undefined): GuestRecord {
   const command = commandLine(spec.template, image.program);
   const { env, workingDir } = image.program;
+  if (command.length === 0) checkMachine(spec);
   return {
     version: 1,
     spec,

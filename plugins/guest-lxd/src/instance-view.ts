@@ -74,7 +74,8 @@ export function instanceOfHandle(handle: unknown): string | undefined {
   return runtime === 'lxd' && typeof instance === 'string' ? instance : undefined;
 }
 
-export function usageOf(state: InstanceState): GuestStats {
+/** @param ours processes that are the driver's and not the guest's */
+export function usageOf(state: InstanceState, ours: number): GuestStats {
   const counters = Object.entries(state.network ?? {})
     .filter(([name]) => name !== 'lo')
     .map(([, { counters: counted }]) => counted);
@@ -83,7 +84,7 @@ export function usageOf(state: InstanceState): GuestStats {
     ...(state.cpu && state.cpu.usage >= 0 && { cpuNanos: state.cpu.usage }),
     ...(state.memory && state.memory.usage > 0 && { memoryBytes: state.memory.usage }),
     ...(state.memory && state.memory.usage_peak > 0 && { memoryPeakBytes: state.memory.usage_peak }),
-    ...(state.processes > 0 && { pids: state.processes }),
+    ...(state.processes > ours && { pids: state.processes - ours }),
     ...(disk !== undefined && disk > 0 && { diskBytes: disk }),
     ...(counters.length > 0 && {
       networkReceivedBytes: counters.reduce((sum, each) => sum + each.bytes_received, 0),

@@ -1,11 +1,14 @@
-import { writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findTool, runCommand } from '@cloudos/host-tools';
+import { findTool, removeTree, runCommand } from '@cloudos/host-tools';
 import { type ImageStore, type OciImage, rootDirectory } from '@cloudos/images';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import type { LxdClient } from './lxd-client.ts';
 
 const packMaxMs = 600_000;
+/** What a container is mounted on before it runs: an image that has one program may have none of it. */
+const mountedOn = ['dev', 'proc', 'sys'];
 /** Value of the property by which our images are known at the daemon. */
 const ours = 'cloudos';
 
@@ -99,7 +102,7 @@ export function holderOf(node: string, instance: string): string {
 async function unifiedArchive(store: ImageStore, image: OciImage): Promise<string> {
   const root = await rootDirectory(store, image);
   const tar = findTool('tar') ?? 'tar';
-  const form = await store.derive(image.digest, 'lxd', async (directory) => {
+  const form = await store.derive(image.digest, 'lxd-image', async (directory) => {
     const archive = join(directory, 'image.tar');
     const metadata = [
       `architecture: ${image.architecture === 'arm64' ? 'aarch64' : 'x86_64'}`,
@@ -112,6 +115,13 @@ async function unifiedArchive(store: ImageStore, image: OciImage): Promise<strin
     const rename = '--transform=flags=rhS;s,^\\.,rootfs,';
     const options = ['--numeric-owner', '--xattrs', rename];
     await runCommand(tar, [...options, '-C', root, '-rf', archive, '.'], { timeoutMs: packMaxMs });
+    const lacking = mountedOn.filter((name) => !existsSync(join(root, name)));
+    const skeleton = join(directory, 'skeleton');
+    for (const name of lacking) await mkdir(join(skeleton, name), { recursive: true, mode: 0o755 });
+    if (lacking.length === 0) return;
+    const as = ['--owner=0', '--group=0', '--transform=s,^,rootfs/,'];
+    await runCommand(tar, [...as, '-C', skeleton, '-rf', archive, ...lacking]);
+    await removeTree(skeleton);
   });
   return join(form, 'image.tar');
 }

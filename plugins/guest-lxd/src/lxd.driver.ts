@@ -17,7 +17,7 @@ import {
 import type { Observable } from 'rxjs';
 import { readConsole } from './console-log.ts';
 import type { GuestRecord } from './guest-record.ts';
-import { checkSpec, keys } from './instance-config.ts';
+import { checkSpec, environmentOf, keys } from './instance-config.ts';
 import { InstanceLife, type LxdEnvironment } from './instance-life.ts';
 import { exitOf, type Instance, instanceOfHandle, isRunning, statusOf, usageOf } from './instance-view.ts';
 import { execInInstance } from './lxd-exec.ts';
@@ -153,8 +153,13 @@ export class LxdDriver implements GuestDriver {
 
   async exec(instance: string, request: ExecRequest): Promise<ExecSession> {
     const environment = await this.#environment();
-    const { name, program, spec } = await this.#running(environment, instance);
-    const defaults = { env: program?.env ?? {}, workingDir: program?.workingDir ?? '/', user: spec.template.user ?? 0 };
+    const record = await this.#running(environment, instance);
+    const { name, program, spec } = record;
+    const defaults = {
+      env: environmentOf(record),
+      workingDir: program?.workingDir ?? '/',
+      user: spec.template.user ?? 0,
+    };
     return execInInstance(environment.client, name, request, defaults);
   }
 
@@ -184,7 +189,7 @@ export class LxdDriver implements GuestDriver {
     const environment = await this.#environment();
     const record = await this.#running(environment, instance, true);
     const state = await this.#life.state(environment, record);
-    return state ? usageOf(state) : {};
+    return state ? usageOf(state, record.program ? 1 : 0) : {};
   }
 
   async pause(instance: string): Promise<void> {

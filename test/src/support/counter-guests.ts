@@ -34,8 +34,7 @@ const known: readonly CounterGuest[] = [
     runtime: 'lxd',
     plugin: '@cloudos/guest-lxd',
     config: { daemon: 'own' },
-    image: 'shell:1',
-    command: ['/bin/counter'],
+    image: 'counter:1',
   },
   {
     runtime: 'vm',
