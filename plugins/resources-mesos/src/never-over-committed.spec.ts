@@ -1,4 +1,11 @@
-import { isRefusal, type NewEvent, type RecordedEvent, type ResourcesCommand, type SharedEvent } from '@cloudos/sdk';
+import {
+  isRefusal,
+  type NewEvent,
+  type RecordedEvent,
+  type ResourcesCommand,
+  type ResourceVector,
+  type SharedEvent,
+} from '@cloudos/sdk';
 import {
   guestRemoved,
   instanceRequested,
@@ -13,6 +20,9 @@ import { type FrameworkEvents, privatePrefix } from './framework-events.ts';
 import { mesosPolicy } from './mesos.policy.ts';
 import type { MesosState } from './mesos-state.ts';
 
+const gib = 1024 ** 3;
+/** Little of everything, so that now one and now another is what is lacking. */
+const capacity = { cpuMillis: 4_000, memoryBytes: 4 * gib, diskBytes: 20 * gib, pids: 60, custom: { gpu: 3 } };
 const roles = ['a', 'a/x', 'a/y', 'b'];
 const policy = mesosPolicy({ allocationIntervalMs: 100, offerTimeoutMs: 2_000, launchTimeoutMs: 1_500 });
 
@@ -23,14 +33,14 @@ class History {
   #position = 0;
   #names = 0;
   readonly #random: SeededRandom;
-  readonly #offers = new Map<string, { framework: string; cpuMillis: number }>();
-  readonly #launched: { workload: string; cpuMillis: number; node: string }[] = [];
+  readonly #offers = new Map<string, { framework: string }>();
+  readonly #launched: { workload: string; amounts: ResourceVector; node: string }[] = [];
   placed = 0;
   accepted = 0;
 
   constructor(seed: number) {
     this.#random = new SeededRandom(seed);
-    for (const node of ['n1', 'n2', 'n3']) this.give(nodeJoined(node, { cpuMillis: 4_000 }));
+    for (const node of ['n1', 'n2', 'n3']) this.give(nodeJoined(node, capacity));
     for (const framework of ['fw-1', 'fw-2']) this.#subscribe(framework);
   }
 
@@ -39,12 +49,8 @@ class History {
     this.state = policy.evolve(this.state, recorded as SharedEvent);
     if (event.type === 'InstancePlaced') this.placed++;
     if (event.type !== `${privatePrefix}OffersMade`) return;
-    for (const {
-      offer,
-      framework,
-      resources: { cpuMillis },
-    } of (event.data as FrameworkEvents['OffersMade']).offers) {
-      this.#offers.set(offer, { framework, cpuMillis });
+    for (const { offer, framework } of (event.data as FrameworkEvents['OffersMade']).offers) {
+      this.#offers.set(offer, { framework });
     }
   }
 
@@ -66,10 +72,10 @@ class History {
     const dice = random.int(100);
     const role = roles[random.int(roles.length)]!;
     const node = `n${1 + random.int(3)}`;
-    const some = resources({ cpuMillis: 250 * (1 + random.int(6)) });
+    const some = this.#amounts();
     const instances = [...this.state.cluster.instances.values()];
     const one = instances[random.int(Math.max(1, instances.length))];
-    if (dice < 30) this.give(instanceRequested(`i${this.#names++}`, { ...some, owner: role, workload: `${role}/w` }));
+    if (dice < 30) this.give(this.#asked(role, some));
     else if (dice < 40 && one) this.give(instanceWithdrawn(one.id));
     else if (dice < 55 && one && one.slot >= 0)
       this.give(guestRemoved(one.id, this.state.cluster.nodes.facts[one.slot]!.id));
@@ -79,11 +85,29 @@ class History {
       this.#command({ type: 'SetQuota', owner: role, limit: { cpuMillis: 1_000 * (1 + random.int(8)) } });
     else if (dice < 70) this.#command({ type: 'RemoveQuota', owner: role });
     else if (dice < 72) this.give(nodeLost(node));
-    else if (dice < 76) this.give(nodeJoined(node, { cpuMillis: 4_000 }));
+    else if (dice < 76) this.give(nodeJoined(node, capacity));
     else if (dice < 79) this.#command({ type: random.int(2) ? 'CordonNode' : 'UncordonNode', node, reason: '' });
     else if (dice < 81) this.#subscribe(`fw-${1 + random.int(2)}`);
     else if (dice < 90) this.#answer();
     else this.#request();
+  }
+
+  #amounts(): ResourceVector {
+    const random = this.#random;
+    return resources({
+      cpuMillis: 250 * (1 + random.int(6)),
+      memoryBytes: (gib / 4) * random.int(6),
+      diskBytes: gib * random.int(8),
+      pids: random.int(20),
+      ...(random.int(4) === 0 && { custom: { gpu: 1 + random.int(2) } }),
+    });
+  }
+
+  #asked(role: string, amounts: ResourceVector): NewEvent {
+    const instance = `i${this.#names++}`;
+    const hostPorts = this.#random.int(5) === 0 ? { hostPorts: [8_000 + this.#random.int(2)] } : {};
+    const { data } = instanceRequested(instance, { owner: role, workload: `${role}/w` });
+    return { type: 'InstanceRequested', data: { ...data, requests: amounts, ...hostPorts } };
   }
 
   #subscribe(framework: string): void {
@@ -104,24 +128,24 @@ class History {
     const among = valid.length > 0 && this.#random.int(4) > 0 ? valid : [...this.#offers];
     const [id, offer] = among[this.#random.int(Math.max(1, among.length))] ?? [];
     if (!id || !offer) return;
-    const cpuMillis = 250 * (1 + this.#random.int(8));
+    const amounts = this.#amounts();
     const node = this.state.frameworks.offers.get(id)?.data.node ?? '';
     const workload = `${offer.framework}/t${this.#names++}`;
-    const tasks = [{ workload, resources: resources({ cpuMillis }) }];
+    const tasks = [{ workload, resources: amounts }];
     const about = { framework: offer.framework, offers: [id], refuseMs: 200 };
     if (this.#random.int(4) === 0) return void this.#command({ type: `${privatePrefix}Decline`, request: about });
     const request = { ...about, operations: [{ type: 'LAUNCH', tasks }] };
     if (this.#command({ type: `${privatePrefix}Accept`, request })) this.accepted++;
-    this.#launched.push({ workload, cpuMillis, node });
+    this.#launched.push({ workload, amounts, node });
   }
 
   /** A task that was launched, or was not, is requested. */
   #request(): void {
     const [task] = this.#launched.splice(this.#random.int(Math.max(1, this.#launched.length)), 1);
     if (!task) return;
-    const { workload, cpuMillis, node } = task;
+    const { workload, amounts, node } = task;
     const user = workload.slice(0, workload.indexOf('/'));
-    this.give(instanceRequested(`i${this.#names++}`, { cpuMillis, owner: 'a', user, workload, node: node || 'n1' }));
+    this.give(instanceRequested(`i${this.#names++}`, { ...amounts, owner: 'a', user, workload, node: node || 'n1' }));
   }
 
   #command(command: ResourcesCommand): boolean {
@@ -132,33 +156,54 @@ class History {
   }
 }
 
-/** What instances, offers and launches hold of each agent. */
-function heldCpu({ cluster, frameworks }: MesosState, slot: number): number {
-  let sum = 0;
-  for (const { shape } of cluster.nodes.facts[slot]!.instances) sum += shape.cpu;
-  for (const { amounts } of frameworks.heldOn(slot) ?? []) sum += amounts.plain[0]!;
-  return sum;
+/** What instances, offers and launches hold of an agent: of each resource, and which ports. */
+function heldOn({ cluster, frameworks }: MesosState, slot: number) {
+  const sums = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 0, gpu: 0 };
+  const ports: number[] = [];
+  for (const { shape } of cluster.nodes.facts[slot]!.instances) {
+    sums.cpuMillis += shape.cpu;
+    sums.memoryBytes += shape.memory;
+    sums.diskBytes += shape.disk;
+    sums.pids += shape.pids;
+    sums.gpu += shape.custom.find(([name]) => name === 'gpu')?.[1] ?? 0;
+    ports.push(...shape.hostPorts);
+  }
+  for (const { amounts } of frameworks.heldOn(slot) ?? []) {
+    const { custom, ...plain } = amounts.vector;
+    for (const name of ['cpuMillis', 'memoryBytes', 'diskBytes', 'pids'] as const) sums[name] += plain[name];
+    sums.gpu += custom?.gpu ?? 0;
+  }
+  return { sums, ports };
+}
+
+/** Fails where an agent holds more of anything than it has, or a port twice. */
+function checkAgents(state: MesosState): void {
+  const most = { ...capacity, gpu: capacity.custom.gpu };
+  for (const [slot, facts] of state.cluster.nodes.facts.entries()) {
+    if (facts.state !== 'ready') continue;
+    const { sums, ports } = heldOn(state, slot);
+    for (const name of ['cpuMillis', 'memoryBytes', 'diskBytes', 'pids', 'gpu'] as const) {
+      if (sums[name] > most[name]) throw new Error(`${facts.id} holds ${sums[name]} ${name} of ${most[name]}`);
+    }
+    if (new Set(ports).size < ports.length) throw new Error(`${facts.id} has ports ${ports.join(', ')}`);
+  }
 }
 
 describe('over a history by chance', () => {
   it.each([1, 2, 3, 4])('no agent is promised twice, and shares are what is held (seed %i)', (seed) => {
     const history = new History(seed);
-    const check = () => {
-      const { cluster } = history.state;
-      for (const [slot, { state, id }] of cluster.nodes.facts.entries()) {
-        if (state !== 'ready' || heldCpu(history.state, slot) <= 4_000) continue;
-        throw new Error(`${id} holds ${heldCpu(history.state, slot)} of 4000`);
-      }
-    };
-    for (let step = 0; step < 800; step++) {
+    const check = () => checkAgents(history.state);
+    for (let step = 0; step < 500; step++) {
       history.step();
       history.settle(check);
       if (step % 100 !== 99) continue;
-      const all = history.state.cluster.nodes.facts.reduce(
-        (sum, _facts, slot) => sum + heldCpu(history.state, slot),
-        0,
-      );
-      expect(history.state.shares.root.allocated.plain[0]).toBe(all);
+      const all = { cpuMillis: 0, memoryBytes: 0, diskBytes: 0, pids: 0, gpu: 0 };
+      for (const slot of history.state.cluster.nodes.facts.keys()) {
+        const { sums } = heldOn(history.state, slot);
+        for (const name of Object.keys(all) as (keyof typeof all)[]) all[name] += sums[name];
+      }
+      const { custom, ...plain } = history.state.shares.root.allocated.vector;
+      expect({ ...plain, gpu: custom?.gpu ?? 0 }).toEqual(all);
       const saved = JSON.parse(JSON.stringify(policy.snapshot!.save(history.state)));
       const loaded = policy.snapshot!.load(saved);
       expect(policy.react(loaded, [], history.now)).toEqual(policy.react(history.state, [], history.now));
