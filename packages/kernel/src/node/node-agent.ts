@@ -21,10 +21,13 @@ import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
 import { GuestWorker, type GuestWorkplace, type WorkBounds } from './guest-worker.ts';
 import { same } from './same.ts';
 import { Semaphore } from './semaphore.ts';
-import { UsageWatch } from './usage-watch.ts';
+import { type UsageTimes, usageRecordIntervalMs, usageWarmUpMs } from './usage-estimator.ts';
+import { UsageWatch, usageSampleMs } from './usage-watch.ts';
 
 /** Bounds of a node agent. */
-export interface NodeLimits extends WorkBounds {
+export interface NodeLimits extends WorkBounds, UsageTimes {
+  /** Time between two looks at what guests use, while that is asked for. */
+  readonly usageSampleMs: number;
   /** Guests that are created, started, stopped or removed at the same time. */
   readonly operationsMax: number;
   /** How long a host may take to describe itself. */
@@ -40,6 +43,9 @@ export const nodeLimits: NodeLimits = {
   retriesMax: 10,
   inventoryDeadlineMs: 30_000,
   hostGraceMs: 10_000,
+  usageSampleMs,
+  usageWarmUpMs,
+  usageRecordIntervalMs,
 };
 
 export interface NodeAgentOptions {
@@ -90,6 +96,7 @@ export class NodeAgent implements RuntimeOwner {
       clock,
       asked: () => options.usageAsked?.() === true,
       guests: () => this.#running(),
+      times: this.#limits,
       record: (events) => writer.write(events),
       onFailure: (error) => logger.warn(`${node}: usage of guests: ${messageOf(error)}`),
     });

@@ -9,6 +9,14 @@ export const usageRecordIntervalMs = 60_000;
 /** Share by which an estimate must have changed to be recorded. */
 export const usageChangeMin = 0.25;
 
+/** When something is said of a guest. */
+export interface UsageTimes {
+  /** How long it is watched before. */
+  readonly usageWarmUpMs: number;
+  /** Least time between two estimates that are recorded. */
+  readonly usageRecordIntervalMs: number;
+}
+
 /** What one guest is expected to need at most: the peak of what it was seen to use, which fades. */
 export class UsageEstimator {
   readonly #since: number;
@@ -18,9 +26,11 @@ export class UsageEstimator {
   #memoryBytes = 0;
   #recordedAt: number | undefined;
   #recorded = { cpuMillis: 0, memoryBytes: 0 };
+  readonly #times: UsageTimes;
 
   /** @param now milliseconds, as everywhere here */
-  constructor(now: number) {
+  constructor(now: number, times: UsageTimes = { usageWarmUpMs, usageRecordIntervalMs }) {
+    this.#times = times;
     this.#since = now;
     this.#at = now;
   }
@@ -36,8 +46,8 @@ export class UsageEstimator {
     }
     this.#memoryBytes = Math.max(stats.memoryBytes ?? 0, this.#memoryBytes * fading);
     this.#at = now;
-    if (now - this.#since < usageWarmUpMs) return undefined;
-    if (this.#recordedAt !== undefined && now - this.#recordedAt < usageRecordIntervalMs) return undefined;
+    if (now - this.#since < this.#times.usageWarmUpMs) return undefined;
+    if (this.#recordedAt !== undefined && now - this.#recordedAt < this.#times.usageRecordIntervalMs) return undefined;
     const estimate = { cpuMillis: Math.ceil(this.#cpuMillis), memoryBytes: Math.ceil(this.#memoryBytes) };
     if (this.#recordedAt !== undefined && !changed(this.#recorded, estimate)) return undefined;
     this.#recordedAt = now;

@@ -1,5 +1,5 @@
 import { type Clock, event, type GuestStats, type NewEvent } from '@cloudos/sdk';
-import { UsageEstimator } from './usage-estimator.ts';
+import { UsageEstimator, type UsageTimes } from './usage-estimator.ts';
 
 /** Time between two looks at what guests use. */
 export const usageSampleMs = 10_000;
@@ -14,6 +14,8 @@ export interface UsageWatchOptions {
   readonly record: (events: readonly NewEvent[]) => Promise<unknown>;
   /** A look failed: the next is taken all the same. */
   readonly onFailure: (error: unknown) => void;
+  /** Other times than the usual ones. */
+  readonly times?: UsageTimes & { readonly usageSampleMs: number };
 }
 
 /**
@@ -33,10 +35,10 @@ export class UsageWatch {
 
   /** Something has happened to a guest: looks are taken from now on, if they are asked for. */
   wake(): void {
-    const { clock, onFailure, asked } = this.#options;
+    const { clock, onFailure, asked, times } = this.#options;
     if (this.#waiting || this.#stopped || !asked()) return;
     this.#waiting = true;
-    this.#cancel = clock.after(usageSampleMs, () => {
+    this.#cancel = clock.after(times?.usageSampleMs ?? usageSampleMs, () => {
       void this.look()
         .catch(onFailure)
         .then(() => {
@@ -72,7 +74,7 @@ export class UsageWatch {
   #estimatorOf(instance: string): UsageEstimator {
     let estimator = this.#estimators.get(instance);
     if (!estimator) {
-      estimator = new UsageEstimator(this.#options.clock.now());
+      estimator = new UsageEstimator(this.#options.clock.now(), this.#options.times);
       this.#estimators.set(instance, estimator);
     }
     return estimator;
