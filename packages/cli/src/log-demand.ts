@@ -1,9 +1,20 @@
 import { CloudosError } from '@cloudos/sdk';
-import { LogDemand, RecordedRun, type SimulatedRun, type TraceRecord } from '@cloudos/what-if';
+import {
+  inOrder,
+  LogDeclarations,
+  LogDemand,
+  RecordedRun,
+  type SimulatedRun,
+  type TraceRecord,
+  type WorkloadLife,
+} from '@cloudos/what-if';
 import { openForReading } from './log-at-rest.ts';
 
 export interface DemandOfLog {
   readonly records: readonly TraceRecord[];
+  /** Nodes, what operators said and what was declared, in place of what was requested; and how guests behaved. */
+  readonly declared: readonly TraceRecord[];
+  readonly lives: ReadonlyMap<string, WorkloadLife>;
   /** What really happened, by the same measures. */
   readonly recorded: SimulatedRun;
   /** Time of the last event, epoch ms. */
@@ -34,14 +45,20 @@ export async function demandOfLog(
     for await (const batch of log.read({ from, to: from })) times.from = batch[0]?.time ?? 0;
     for await (const batch of log.read({ from: last, to: last })) times.to = batch[0]?.time ?? 0;
     const demand = new LogDemand(from);
+    const declarations = new LogDeclarations(from);
     const recorded = new RecordedRun(times.from, times.to);
     for await (const batch of log.read({ to: last })) {
       for (const event of batch) {
         demand.take(event);
+        declarations.take(event);
         recorded.take(event);
       }
     }
-    return { records: demand.records, recorded: recorded.result('recorded'), untilMs: times.to };
+    const { records } = demand;
+    const { lives } = declarations;
+    const rest = records.filter(({ kind }) => kind !== 'instance' && kind !== 'end');
+    const declared = inOrder([...rest, ...declarations.records]);
+    return { records, declared, lives, recorded: recorded.result('recorded'), untilMs: times.to };
   } finally {
     await close();
   }

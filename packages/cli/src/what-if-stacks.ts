@@ -4,7 +4,9 @@ import {
   type HostDriver,
   type HostInventory,
   newId,
+  type OrchestratorCommand,
   type PluginDefinition,
+  type Policy,
   Scope,
   silentLogger,
   systemClock,
@@ -15,11 +17,12 @@ export interface StackPolicy {
   /** Name of the stack; with that of the plugin where stacks have the same. */
   readonly name: string;
   readonly policy: ResourcesPolicy;
+  readonly orchestrator: Policy<unknown, OrchestratorCommand>;
   /** The nodes that the stack names, as their hosts describe them. */
   readonly nodes: (runtimes: readonly string[], timeMs: number) => Promise<TraceRecord[]>;
 }
 
-/** The resource managers of stacks, each in the configuration that its stack gives it. */
+/** The policies of stacks, each in the configuration that its stack gives it. */
 export async function policiesOf(files: readonly string[]): Promise<StackPolicy[]> {
   const names = new Map<string, number>();
   const policies: StackPolicy[] = [];
@@ -30,11 +33,16 @@ export async function policiesOf(files: readonly string[]): Promise<StackPolicy[
     const config = checkConfig(plugin.definition, stack.resources.config);
     const { create } = plugin.definition as PluginDefinition<'resources', unknown>;
     const policy = (await create(context('what-if'), config)) as ResourcesPolicy;
+    const orchestrating = await loadPlugin(stack.orchestrator.plugin, stack.dir);
+    expectSlot(orchestrating, 'orchestrator');
+    const settings = checkConfig(orchestrating.definition, stack.orchestrator.config);
+    const { create: make } = orchestrating.definition as PluginDefinition<'orchestrator', unknown>;
+    const orchestrator = (await make(context('what-if'), settings)) as StackPolicy['orchestrator'];
     const short = `${stack.name} (${plugin.definition.name.replace(/^resources-/, '')})`;
     const seen = names.get(short) ?? 0;
     names.set(short, seen + 1);
     const name = seen === 0 ? short : `${short} ${seen + 1}`;
-    policies.push({ name, policy, nodes: (runtimes, timeMs) => nodesOf(stack, runtimes, timeMs) });
+    policies.push({ name, policy, orchestrator, nodes: (runtimes, timeMs) => nodesOf(stack, runtimes, timeMs) });
   }
   return policies;
 }

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bootKernel } from '@cloudos/kernel';
+import type { RecordedEvent } from '@cloudos/sdk';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { CliBench } from './spec-kit.ts';
 
@@ -33,6 +34,7 @@ interface Result {
     readonly name: string;
     readonly durationMs: number;
     readonly measures: Record<string, number>;
+    readonly orchestration: Record<string, number>;
   }[];
 }
 
@@ -137,6 +139,59 @@ describe('cloudos what-if', () => {
     ).toEqual([...Array.from({ length: 8 }, () => 'instance'), ...Array.from({ length: 4 }, () => 'node')]);
     const wrong = await bench.run([...args, '--from', '5', '--to', '100000']);
     expect([wrong.exitCode, wrong.err]).toEqual([4, expect.stringContaining('is not in the log')]);
+  });
+
+  it('replays what was declared through the orchestrator of the stack: requests are made anew', async () => {
+    const simulated = await stack('declared', 'resources-spread');
+    const kernel = await bootKernel({ stackFile: simulated, stateDir: bench.stateDir });
+    const labels = { app: 'shop' };
+    const release = (version: string) => {
+      const env = [{ name: 'RELEASE', value: version }];
+      const resources = { requests: { cpu: '500m' } };
+      const containers = [{ name: 'main', image: 'host:', command: ['sleep'], env, resources }];
+      const spec = {
+        replicas: 8,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { containers } },
+      };
+      return JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'shop' }, spec });
+    };
+    // what stood at the beginning would be declared again
+    await kernel.command({ slot: 'orchestrator', command: { type: 'RemoveAll' } });
+    await vi.waitFor(async () => expect((await kernel.view()).instances).toEqual([]), 20_000);
+    const from = kernel.log.head() + 1;
+    for (const [at, version] of ['one', 'two'].entries()) {
+      await kernel.command({ slot: 'orchestrator', command: { type: 'Apply', text: release(version) } });
+      const done = async () => {
+        const seen: RecordedEvent[] = [];
+        for await (const batch of kernel.log.read({ from })) seen.push(...batch);
+        const complete = { workload: 'default/shop', revision: at + 1, phase: 'complete' };
+        expect(seen).toContainEqual(
+          expect.objectContaining({ type: 'RolloutAdvanced', data: expect.objectContaining(complete) }),
+        );
+      };
+      await vi.waitFor(done, 30_000);
+    }
+    await kernel.stop();
+    const narrow = await stack(
+      'narrow',
+      '{ plugin: resources-yarn, config: { queues: [{ path: root.default, maximumCapacity: "12.5%" }] } }',
+    );
+    const args = ['what-if', '--log-stack', simulated, '--from', String(from), '--stack', simulated, '--stack', narrow];
+    const { out } = await bench.run([...args, '--orchestrator', 'stack', '-o', 'json']);
+    const [recorded, same, less] = (JSON.parse(out) as Result).runs;
+    expect(recorded!.orchestration).toMatchObject({ requested: 16, withdrawn: 8, rollouts: 2 });
+    // guests are as quick as they were, and nothing else is in the way: all of it is done again
+    expect(same!.orchestration).toMatchObject({ requested: 16, withdrawn: 8, rollouts: 2 });
+    // four fit, so that neither release gets anywhere, and the second is not asked for in full
+    expect(less!.orchestration).toMatchObject({ rollouts: 0 });
+    expect(less!.orchestration.requested).toBeLessThan(16);
+    const asRecorded = JSON.parse((await bench.run([...args, '-o', 'json'])).out) as Result;
+    expect(asRecorded.runs[2]!.orchestration).toBeUndefined();
+    const table = await bench.run([...args, '--orchestrator', 'stack']);
+    expect(table.out).toMatch(/declared \(spread\): 16 requested, 8 withdrawn, 0 restarts, 2 rollouts in/);
+    const traced = await bench.run(['what-if', '--stack', narrow, '--trace', 'x.jsonl', '--orchestrator', 'stack']);
+    expect([traced.exitCode, traced.err]).toEqual([2, expect.stringContaining('no declarations')]);
   });
 
   it('says what is wrong with a trace, and where', async () => {

@@ -1,6 +1,7 @@
 import { HypotheticalPolicy, PlacementLedger, type ResourcesPolicy, restless, roundsMax } from '@cloudos/kernel';
 import { event, type NewEvent, type PlacementMeasures, type SharedEvent } from '@cloudos/sdk';
 import { Agenda } from './agenda.ts';
+import type { OrchestrationMeasures } from './orchestration-tally.ts';
 import type { TraceRecord } from './trace-record.ts';
 
 /** Points of a series, about. */
@@ -25,6 +26,8 @@ export interface SimulatedRun {
   readonly name: string;
   readonly measures: PlacementMeasures;
   readonly series: readonly Sample[];
+  /** What an orchestrator did, where one took part. */
+  readonly orchestration?: OrchestrationMeasures;
   /** From the first of the demand until it was over, milliseconds. */
   readonly durationMs: number;
 }

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CloudosError } from '@cloudos/sdk';
-import type { SimulatedRun, TraceRecord } from '@cloudos/what-if';
+import type { OrchestrationMeasures, SimulatedRun, TraceRecord, WorkloadLife } from '@cloudos/what-if';
 import { type Command, Option } from 'commander';
 import type { CliContext } from '../context.ts';
 import { outputOption, wholeNumber } from '../options.ts';
@@ -18,6 +18,7 @@ interface WhatIfOptions {
   readonly to?: number;
   readonly trace?: string;
   readonly nodes: 'recorded' | 'stack';
+  readonly orchestrator: 'recorded' | 'stack';
   readonly chart?: string;
   readonly output: string;
 }
@@ -40,13 +41,19 @@ export function addWhatIf(program: Command, context: CliContext): void {
         .choices(['recorded', 'stack'])
         .default('recorded'),
     )
+    .addOption(
+      new Option('--orchestrator <which>', 'requests as recorded, or as the orchestrator of the stack makes them')
+        .choices(['recorded', 'stack'])
+        .default('recorded'),
+    )
     .option('--chart <file>', 'draw it, as SVG')
     .addOption(outputOption('table', 'json'))
     .addHelpText(
       'after',
       `
 Nodes are simulated and the clock is virtual: nothing is touched, and no kernel has to run. Demand is as it was
-recorded; where each instance goes, and who is preempted, is decided anew.
+recorded; where each instance goes, and who is preempted, is decided anew. With --orchestrator stack so is what is
+asked for: the workloads of the log are declared to the orchestrator of the stack, and guests behave as they did.
 
 Examples:
   cloudos what-if --stack stacks/yarn.yaml --from 1000 --to 90000
@@ -60,17 +67,31 @@ async function whatIf(context: CliContext, options: WhatIfOptions): Promise<void
   if (options.trace !== undefined && (options.from !== undefined || options.to !== undefined)) {
     throw new CloudosError('USAGE', '--from and --to are positions of the log; a trace is replayed as a whole');
   }
-  const { records, recorded, untilMs } = await demandOf(context, options);
+  const byStack = options.orchestrator === 'stack';
+  if (byStack && options.trace !== undefined) {
+    throw new CloudosError('USAGE', 'a trace has requests and no declarations: --orchestrator stack is for the log');
+  }
+  const demand = await demandOf(context, options);
+  const { recorded, untilMs } = demand;
+  const records = byStack ? (demand.declared ?? []) : demand.records;
   const { policiesOf } = await import('../what-if-stacks.ts');
-  const { chart, inOrder, simulate } = await import('@cloudos/what-if');
+  const { chart, inOrder, simulate, simulateStack } = await import('@cloudos/what-if');
   const runs: SimulatedRun[] = recorded ? [recorded] : [];
-  for (const { name, policy, nodes } of await policiesOf(options.stack.map((file) => resolve(cwd, file)))) {
+  for (const { name, policy, orchestrator, nodes } of await policiesOf(
+    options.stack.map((file) => resolve(cwd, file)),
+  )) {
     const own = options.nodes === 'stack' ? await withNodesOf(records, nodes) : records;
     if (!own.some(({ kind }) => kind === 'node')) {
       throw new CloudosError('USAGE', 'nothing says which nodes there are', { remedy: 'Add --nodes stack.' });
     }
     terminal.note(`${name}: ${plural(own.length, 'record')} …`);
-    runs.push(await simulate({ name, policy, records: inOrder(own), ...(untilMs === undefined ? {} : { untilMs }) }));
+    const common = { name, records: inOrder(own), ...(untilMs === undefined ? {} : { untilMs }) };
+    const lives = demand.lives ?? new Map();
+    runs.push(
+      byStack
+        ? await simulateStack({ ...common, resources: policy, orchestrator, lives })
+        : await simulate({ ...common, policy }),
+    );
   }
   if (options.chart !== undefined) {
     await writeFile(resolve(cwd, options.chart), chart(runs));
@@ -79,11 +100,16 @@ async function whatIf(context: CliContext, options: WhatIfOptions): Promise<void
   if (options.output === 'json') return printStructured(terminal, { records: records.length, runs }, 'json');
   for (const line of measureLines(runs, terminal.colors)) terminal.line(line);
   terminal.line();
+  for (const { name, orchestration } of byStack ? runs : []) {
+    if (orchestration) terminal.line(`${name}: ${inWords(orchestration)}`);
+  }
   terminal.line(runs.map(({ name, durationMs }) => `${name}: ${duration(durationMs)}`).join(', '));
 }
 
 interface Demand {
   readonly records: readonly TraceRecord[];
+  readonly declared?: readonly TraceRecord[];
+  readonly lives?: ReadonlyMap<string, WorkloadLife>;
   readonly recorded?: SimulatedRun;
   readonly untilMs?: number;
 }
@@ -109,4 +135,9 @@ async function withNodesOf(
   const begin = records.reduce((first, { timeMs }) => Math.min(first, timeMs), Number.POSITIVE_INFINITY);
   const rest = records.filter(({ kind }) => kind !== 'node' && kind !== 'node-gone');
   return [...(await nodes([...runtimes], Number.isFinite(begin) ? begin : 0)), ...rest];
+}
+
+function inWords({ requested, withdrawn, restarts, rollouts, slowestRolloutMs }: OrchestrationMeasures): string {
+  const updates = `${plural(rollouts, 'rollout')} in ${duration(slowestRolloutMs)} at most`;
+  return `${requested} requested, ${withdrawn} withdrawn, ${plural(restarts, 'restart')}, ${updates}`;
 }
