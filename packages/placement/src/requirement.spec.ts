@@ -51,9 +51,9 @@ describe('a requirement', () => {
     expect([inA.metBy(0), inA.metBy(1), inA.count]).toEqual([false, true, 1]);
   });
 
-  it('without a runtime is met by nodes that have any', () => {
-    const any = new Requirement('', undefined, [], [node('a', 'docker'), node('a')]);
-    expect([any.metBy(0), any.metBy(1)]).toEqual([true, false]);
+  it('without a runtime is met by nodes that have one, whichever', () => {
+    const either = new Requirement('', undefined, [], [node('a', 'docker'), node('a')]);
+    expect([either.metBy(0), either.metBy(1)]).toEqual([true, false]);
   });
 
   it('takes nodes beyond those that it was made with', () => {
