@@ -141,6 +141,26 @@ describe.skipIf(obstacle !== undefined)(
       await readyInstances(client, 'asking', 0);
     }, 120_000);
 
+    it('a Pod of two containers is one guest of a runtime that has such: each is reached by its name', async () => {
+      const containers = [
+        { name: 'counter', image: 'counter:1', ports: [{ containerPort: 80 }] },
+        { name: 'beside', image: 'shell:1', command: ['/bin/sh', '-c', 'echo up; sleep 1000000'] },
+      ];
+      const spec = { containers, terminationGracePeriodSeconds: 2 };
+      const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'pair' }, spec };
+      await client.command({ slot: 'orchestrator', command: { type: 'Apply', text: JSON.stringify(pod) } });
+      const [guest] = await readyInstances(client, 'pair', 1);
+      expect(guest?.runtime).toBe('hyper');
+      const instance = guest?.instance ?? '';
+      const beside = ['-c', 'beside', '--'];
+      const fetched = await kernel.run('exec', instance, ...beside, 'wget', '-q', '-O', '-', 'http://127.0.0.1/');
+      expect(fetched).toMatchObject({ code: 0, stdout: '0' });
+      expect((await kernel.run('logs', instance, '-c', 'beside')).stdout).toBe('up\n');
+      expect((await kernel.run('exec', instance, '-c', 'nobody', '--', 'true')).stderr).toContain('counter, beside');
+      await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: 'pair' } });
+      await readyInstances(client, 'pair', 0);
+    }, 120_000);
+
     it('every guest survives a restart of the control plane, its process and its state untouched', async () => {
       await kernel.end('SIGKILL');
       for (const guest of guests.values()) expect(await ask(guest, 'GET', '/')).toBe('1');
