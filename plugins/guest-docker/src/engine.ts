@@ -68,7 +68,7 @@ export function engineError(error: unknown, about: string, options: CloudosError
     const remedy =
       code === 'EACCES'
         ? 'Run as root, or as a member of the group docker.'
-        : 'Start the engine (systemctl start docker), or install it: apt-get install docker.io';
+        : 'Start the engine (systemctl start docker), or let the node run one (`engine: own`): apt-get install docker.io btrfs-progs';
     return new CloudosError('RUNTIME_UNAVAILABLE', message, { cause: error, remedy, ...options });
   }
   if (/no space left on device/i.test(message)) {

@@ -198,7 +198,7 @@ function unreachable(socket: string, error: unknown): CloudosError {
   const remedy =
     (error as NodeJS.ErrnoException).code === 'EACCES'
       ? 'Run as root, or as a member of the group lxd.'
-      : 'Install and start a daemon: apt-get install lxd';
+      : 'Start a daemon, or let the node run one (`daemon: own`): apt-get install lxd btrfs-progs';
   return new CloudosError('RUNTIME_UNAVAILABLE', `no daemon answers at ${socket}: ${messageOf(error)}`, {
     cause: error,
     remedy,

@@ -189,6 +189,6 @@ function unavailable(error: unknown): GuestFingerprint {
     available: false,
     runtime: 'lxd',
     reason: messageOf(error),
-    remedy: remedy ?? 'Install and start a daemon: apt-get install lxd',
+    remedy: remedy ?? 'Start a daemon, or let the node run one (`daemon: own`): apt-get install lxd btrfs-progs',
   };
 }
