@@ -73,10 +73,16 @@ export async function feedServer(directory: string): Promise<void> {
         }
       };
       let last: Promise<unknown> = Promise.resolve();
+      let failure: unknown;
       await paced(perSecond, events, (n) => {
+        // A machine that cannot keep up is no ground for a figure.
+        if (failure !== undefined) throw failure;
         const at = process.hrtime.bigint().toString();
         const event = { ...eventPool[n % eventPool.length]!, data: { at, n, text: 'x'.repeat(180) } };
         last = log.append(streams[n % streamCount]!, [event], 'any');
+        last.catch((error: unknown) => {
+          failure = error;
+        });
       });
       await last;
       durable = () => {};
