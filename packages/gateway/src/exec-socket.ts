@@ -91,8 +91,10 @@ export class ExecSocket {
   /** Input that comes faster than the token may send is taken later: nothing of it is lost. */
   #slowDown(): void {
     const waitMs = this.#messageWaitMs();
-    if (waitMs === 0 || this.#waiting) return;
+    if (waitMs === 0) return;
     this.#socket.pause();
+    // Of messages that came at once each makes the wait longer.
+    clearTimeout(this.#waiting);
     this.#waiting = setTimeout(() => {
       this.#waiting = undefined;
       if (this.#stdinBytes <= this.#bounds.stdinBufferMaxBytes) this.#socket.resume();
