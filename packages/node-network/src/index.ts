@@ -1,2 +1,2 @@
 export { type NodeBridge, NodeNetwork, type NodeNetworkOptions, type Plug } from './node-network.ts';
-export { formatAddress, macOf, parseAddress, parseSubnet, type Subnet } from './subnet.ts';
+export { formatAddress, isSubnet, macOf, parseAddress, parseSubnet, type Subnet } from './subnet.ts';

@@ -20,6 +20,15 @@ export function benchmarkSubnet(n: number): string {
   return `198.${18 + (n >> 8)}.${n & 255}.0/24`;
 }
 
+/** Whether {@link parseSubnet} takes it. */
+export function isSubnet(text: string): boolean {
+  try {
+    return parseSubnet(text).first >= 0;
+  } catch {
+    return false;
+  }
+}
+
 /** NaN when it is not an IPv4 address. */
 export function parseAddress(text: string): number {
   const parts = text.split('.').map(Number);

@@ -11,9 +11,15 @@ export class AgentConnections {
   readonly #open = new Map<string, Promise<AgentConnection>>();
 
   /** @throws CloudosError GUEST_UNRESPONSIVE */
-  async to(vm: Pick<Vm, 'name' | 'directory'>): Promise<AgentConnection> {
-    const known = await this.#open.get(vm.name);
-    if (known && !known.closed) return known;
+  to(vm: Pick<Vm, 'name' | 'directory'>): Promise<AgentConnection> {
+    const known = this.#open.get(vm.name);
+    if (known) {
+      return known.then((agent) => {
+        if (!agent.closed) return agent;
+        this.#forget(vm.name, known);
+        return this.to(vm);
+      });
+    }
     const opening = AgentConnection.open(join(vm.directory, machineDir, 'agent'));
     this.#open.set(vm.name, opening);
     opening.then(

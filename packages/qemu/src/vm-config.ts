@@ -1,13 +1,7 @@
-import { parseSubnet } from '@cloudos/node-network';
+import { isSubnet } from '@cloudos/node-network';
 import { z } from 'zod';
 
-const subnet = z.string().refine((text) => {
-  try {
-    return parseSubnet(text).first >= 0;
-  } catch {
-    return false;
-  }
-}, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
+const subnet = z.string().refine(isSubnet, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
 
 /** Fields of configuration that the runtimes on QEMU share, for a `z.strictObject`. */
 export const vmConfigShape = {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { findTool, hostName, runCommand, signalName } from '@cloudos/host-tools';
 import { squashfsDisk } from '@cloudos/images';
 import {
-  AgentConnection,
+  AgentConnections,
   containerChannel,
   containerIndex,
   execByAgent,
@@ -43,7 +43,6 @@ const overheadBytes = 192 * mebibyte;
 const containerBytes = 16 * mebibyte;
 const bootMaxMs = 20_000;
 const askMaxMs = 5_000;
-const idleMaxMs = 2_000;
 
 export interface HyperOptions {
   readonly parts: HyperParts;
@@ -58,7 +57,7 @@ export class HyperFlavour implements VmFlavour {
   readonly pods = true;
   readonly #options: HyperOptions;
   readonly #templates: Templates;
-  readonly #agents = new Map<string, Promise<AgentConnection>>();
+  readonly #agents = new AgentConnections();
 
   constructor(options: HyperOptions) {
     this.#options = options;
@@ -154,7 +153,7 @@ export class HyperFlavour implements VmFlavour {
     }
     const { spec } = vm.state;
     const own = ownOf(vm.state);
-    const agent = await this.#agent(vm);
+    const agent = await this.#agents.to(vm);
     const identity = this.#identity(vm);
     if (resumed) return void (await agent.ask(types.configure, 0, identity, types.started, bootMaxMs));
     for (let index = 0; index <= own.containers.length; index++) {
@@ -188,18 +187,18 @@ export class HyperFlavour implements VmFlavour {
     const { spec } = vm.state;
     const index = containerIndex(spec, request.container);
     const defaults = await defaultsOf(spec, ownOf(vm.state), index, this.#options.stateDir);
-    return execByAgent(await this.#agent(vm), request, defaults);
+    return execByAgent(await this.#agents.to(vm), request, defaults);
   }
 
   async stats(vm: Vm, outside: GuestStats): Promise<GuestStats> {
-    const agent = await this.#agent(vm);
+    const agent = await this.#agents.to(vm);
     const channel = agent.openChannel(() => {});
     const { payload } = await agent.ask(types.askUsage, channel, [], types.usage, askMaxMs);
     return { ...outside, pids: payload.readUInt32LE(0) };
   }
 
   async askToStop(vm: Vm): Promise<void> {
-    (await this.#agent(vm)).send(types.signalMain, 0, Uint8Array.of(constants.signals.SIGTERM));
+    (await this.#agents.to(vm)).send(types.signalMain, 0, Uint8Array.of(constants.signals.SIGTERM));
   }
 
   async explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>> {
@@ -227,11 +226,7 @@ export class HyperFlavour implements VmFlavour {
   }
 
   ended(name: string): void {
-    this.#agents.get(name)?.then(
-      (agent) => agent.close(),
-      () => {},
-    );
-    this.#agents.delete(name);
+    this.#agents.close(name);
   }
 
   /** A state with a connection in it would begin with the half of a message. */
@@ -240,40 +235,11 @@ export class HyperFlavour implements VmFlavour {
   }
 
   detach(): void {
-    for (const name of [...this.#agents.keys()]) this.ended(name);
+    this.#agents.closeAll();
   }
 
   async purge(): Promise<void> {
     await rm(this.#options.parts.directory, { recursive: true, force: true });
-  }
-
-  /** The connection to the agent of a guest; closed again when it is not used. */
-  #agent({ name, directory }: Vm): Promise<AgentConnection> {
-    const known = this.#agents.get(name);
-    if (known) {
-      return known.then((agent) => {
-        if (!agent.closed) return agent;
-        this.#agents.delete(name);
-        return this.#agent({ name, directory } as Vm);
-      });
-    }
-    const opening = AgentConnection.open(join(directory, machineDir, 'agent'));
-    this.#agents.set(name, opening);
-    opening.then(
-      (agent) => this.#closeWhenIdle(name, agent),
-      () => this.#agents.delete(name),
-    );
-    return opening;
-  }
-
-  #closeWhenIdle(name: string, agent: AgentConnection): void {
-    const timer = setTimeout(() => {
-      if (agent.closed) return;
-      if (agent.channels > 0) return this.#closeWhenIdle(name, agent);
-      this.#agents.delete(name);
-      agent.close();
-    }, idleMaxMs);
-    timer.unref();
   }
 }
 

@@ -1,6 +1,6 @@
 import { ControlGroups } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
-import { NodeNetwork, parseSubnet } from '@cloudos/node-network';
+import { isSubnet, NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
@@ -17,13 +17,7 @@ import { ZoneStore } from './zone-state.ts';
 import { ZoneWatch } from './zone-watch.ts';
 import { ZonesDriver } from './zones.driver.ts';
 
-const subnet = z.string().refine((text) => {
-  try {
-    return parseSubnet(text).first >= 0;
-  } catch {
-    return false;
-  }
-}, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
+const subnet = z.string().refine(isSubnet, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
 
 export const zonesConfig = z.strictObject({
   /** `smartos` makes zones with vmadm, `linux` with what any Linux has; `auto`: what this machine is. */

@@ -1,4 +1,4 @@
-import { parseAddress, parseSubnet } from '@cloudos/node-network';
+import { isSubnet, parseAddress } from '@cloudos/node-network';
 import { z } from 'zod';
 
 const address = z.string().refine((text) => {
@@ -9,13 +9,7 @@ const address = z.string().refine((text) => {
   }
 }, 'an IPv4 address');
 
-const subnet = z.string().refine((text) => {
-  try {
-    return parseSubnet(text).first >= 0;
-  } catch {
-    return false;
-  }
-}, 'an IPv4 subnet such as 10.88.0.0/24 (prefix 8 to 29, no host bits)');
+const subnet = z.string().refine(isSubnet, 'an IPv4 subnet such as 10.88.0.0/24 (prefix 8 to 29, no host bits)');
 
 /** What only SmartOS asks. */
 export const smartosConfig = z.strictObject({
