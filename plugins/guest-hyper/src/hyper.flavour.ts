@@ -1,18 +1,17 @@
-import { randomBytes } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { findTool, hostName, runCommand, signalName } from '@cloudos/host-tools';
+import { findTool, runCommand } from '@cloudos/host-tools';
 import { squashfsDisk } from '@cloudos/images';
 import {
   AgentConnections,
+  beginAsCopy,
   containerChannel,
   containerIndex,
   execByAgent,
-  type Fields,
+  explainEnd,
   furtherContainers,
-  inside,
-  loadState,
+  identity,
   type Machine,
   machineDir,
   type QemuEnd,
@@ -32,7 +31,7 @@ import {
 } from '@cloudos/sdk';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { admitContainers, defaultsOf, imagesOf, type Own, type Program, programFields } from './hyper-containers.ts';
-import { type HyperParts, ignoreShared, makeSparse, type Template, Templates } from './template.ts';
+import { type HyperParts, makeSparse, type Template, Templates } from './template.ts';
 
 /** Less than that Linux does not boot in. */
 export const memoryMinBytes = 76 * 2 ** 20;
@@ -144,43 +143,19 @@ export class HyperFlavour implements VmFlavour {
   async started(vm: Vm, qmp: QmpClient, resumed: boolean): Promise<void> {
     if (!resumed) {
       const { stateFile } = await this.#template(vm.state);
-      await qmp.execute('migrate-set-capabilities', ignoreShared);
-      await loadState(qmp, join(vm.directory, machineDir), stateFile);
-      // For the snapshots that may be taken of it: their memory is not in a file.
-      const off = { capabilities: [{ capability: 'x-ignore-shared', state: false }] };
-      await qmp.execute('migrate-set-capabilities', off);
-      await qmp.execute('cont');
+      await beginAsCopy(qmp, join(vm.directory, machineDir), stateFile);
     }
     const { spec } = vm.state;
     const own = ownOf(vm.state);
     const agent = await this.#agents.to(vm);
-    const identity = this.#identity(vm);
-    if (resumed) return void (await agent.ask(types.configure, 0, identity, types.started, bootMaxMs));
+    const about = identity(vm.state);
+    if (resumed) return void (await agent.ask(types.configure, 0, about, types.started, bootMaxMs));
     for (let index = 0; index <= own.containers.length; index++) {
       const program = await programFields(spec, own, index, this.#options.stateDir);
-      const fields = [...identity, ...program];
+      const fields = [...about, ...program];
       if (index === 0) await agent.ask(types.boot, 0, fields, types.started, bootMaxMs);
       else await agent.ask(types.container, containerChannel(index), fields, types.started, bootMaxMs);
     }
-  }
-
-  /** What clones and copies must not share. */
-  #identity({ state }: Vm): Fields {
-    const network = state.network && inside(state.network);
-    const now = Date.now() * 1000;
-    return [
-      ['time', String(now)],
-      ['entropy', randomBytes(32).toString('hex')],
-      ['hostname', state.spec.template.hostname ?? hostName(state.spec.instance)],
-      ...(network
-        ? ([
-            ['ip', network.address],
-            ['prefix', String(network.prefix)],
-            ['gateway', network.gateway],
-            ['mac', network.mac],
-          ] as const)
-        : []),
-    ];
   }
 
   async exec(vm: Vm, request: ExecRequest): Promise<ExecSession> {
@@ -202,27 +177,8 @@ export class HyperFlavour implements VmFlavour {
   }
 
   async explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>> {
-    const text = await readFile(join(vm.directory, machineDir, 'end'), 'utf8').catch(() => '');
-    const [, code = '', signal = '', ooms = ''] = /^end (-?\d{1,3}) (\d{1,2}) (\d{1,9})$/m.exec(text) ?? [];
-    const name = signalName(Number(signal));
-    if (code !== '' && name) {
-      const outOfMemory = name === 'SIGKILL' && Number(ooms) > 0;
-      const message = `over its memory of ${this.#mebibytes(vm.state.spec)} MiB`;
-      return {
-        exitCode: null,
-        signal: name,
-        reason: outOfMemory ? 'oom-killed' : 'signalled',
-        ...(outOfMemory ? { message } : {}),
-      };
-    }
-    if (code !== '') return { exitCode: Number(code), signal: null, reason: 'exited' };
-    if (end.status === 137) {
-      const killed = end.oomKills > 0 ? 'oom-killed' : 'signalled';
-      return { exitCode: null, signal: 'SIGKILL', reason: killed, message: 'QEMU was killed' };
-    }
-    const console = (await readFile(join(vm.directory, machineDir, 'console.log'), 'utf8').catch(() => '')).slice(-500);
-    const message = `the machine ended without telling how its guest did (status ${end.status}): ${console.trim()}`;
-    return { exitCode: null, signal: null, reason: 'lost', message };
+    const said = (name: string) => readFile(join(vm.directory, machineDir, name), 'utf8').catch(() => '');
+    return explainEnd(await said('end'), end, () => said('console.log'), { powersOff: false });
   }
 
   ended(name: string): void {
@@ -238,8 +194,8 @@ export class HyperFlavour implements VmFlavour {
     this.#agents.closeAll();
   }
 
-  async purge(): Promise<void> {
-    await rm(this.#options.parts.directory, { recursive: true, force: true });
+  purge(): Promise<void> {
+    return this.#templates.remove();
   }
 }
 

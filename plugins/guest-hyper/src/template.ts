@@ -1,10 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { chown, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digest, runCommand, toolEnvironment } from '@cloudos/host-tools';
-import { connectUnix, decode, QmpClient, saveState, types } from '@cloudos/qemu';
-import { CloudosError, messageOf } from '@cloudos/sdk';
+import { digest, runCommand } from '@cloudos/host-tools';
+import { bootTemplate, TemplateStore } from '@cloudos/qemu';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { initramfs } from './initramfs.ts';
 import type { LinuxKernel } from './linux-kernel.ts';
@@ -44,63 +41,40 @@ const kernelArguments = [
 /** Makes templates, once for each size of memory and number of containers, and keeps them on disk. */
 export class Templates {
   readonly #parts: HyperParts;
-  readonly #making = new Map<string, Promise<Template>>();
+  readonly #store: TemplateStore;
 
   constructor(parts: HyperParts) {
     this.#parts = parts;
-  }
-
-  key(memoryMiB: number, containers: number): string {
-    const { qemuVersion, accelerator, kernel, agent } = this.#parts;
-    return digest(`3 ${qemuVersion} ${accelerator} ${kernel.version} ${agent} ${memoryMiB} ${containers}`, 16);
+    this.#store = new TemplateStore(parts.directory);
   }
 
   /**
    * @param containers how many beside the first
    * @throws CloudosError GUEST_START_FAILED with the last words of the console
    */
-  of(memoryMiB: number, containers: number): Promise<Template> {
-    const key = this.key(memoryMiB, containers);
-    const directory = join(this.#parts.directory, key);
-    const template = { key, memoryFile: join(directory, 'memory'), stateFile: join(directory, 'state') };
-    if (existsSync(directory)) return Promise.resolve(template);
-    const under = this.#making.get(key);
-    if (under) return under;
-    const making = this.#make(directory, memoryMiB, containers)
-      .then(() => template)
-      .finally(() => this.#making.delete(key));
-    this.#making.set(key, making);
-    return making;
+  async of(memoryMiB: number, containers: number): Promise<Template> {
+    const { qemuVersion, accelerator, kernel, agent } = this.#parts;
+    const key = digest(`3 ${qemuVersion} ${accelerator} ${kernel.version} ${agent} ${memoryMiB} ${containers}`, 16);
+    const directory = await this.#store.of(key, (work) => this.#boot(work, memoryMiB, containers));
+    return { key, memoryFile: join(directory, 'memory'), stateFile: join(directory, 'state') };
   }
 
-  async #make(directory: string, memoryMiB: number, containers: number): Promise<void> {
-    const half = `${directory}.new-${process.pid}`;
-    await rm(half, { recursive: true, force: true });
-    await mkdir(half, { recursive: true, mode: 0o711 });
-    try {
-      await this.#boot(half, memoryMiB, containers);
-      const { user } = this.#parts;
-      if (user !== undefined) await chown(join(half, 'memory'), user, user);
-      await rename(half, directory).catch((error: unknown) => {
-        // Another driver was faster.
-        if (!existsSync(directory)) throw error;
-      });
-    } finally {
-      await rm(half, { recursive: true, force: true });
-    }
+  /** Removes all. */
+  remove(): Promise<void> {
+    return this.#store.remove();
   }
 
   async #boot(work: string, memoryMiB: number, containers: number): Promise<void> {
-    const { qemu, accelerator, kernel, agent } = this.#parts;
+    const { qemu, accelerator, kernel, agent, user } = this.#parts;
     await writeFile(join(work, 'initrd'), await initramfs(agent, kernel.modules));
     await makeSparse(join(work, 'memory'), memoryMiB * 2 ** 20);
     await makeSparse(join(work, 'disk'), diskBytes);
     const line = `${kernelArguments} ${await acceleratorArguments(accelerator)}`;
     const numbers = Array.from({ length: containers }, (_, index) => index + 1);
     const consoles = ['console', 'out', 'err', 'end', ...numbers.flatMap((n) => [`out${n}`, `err${n}`])];
-    const logs = consoles.flatMap((id) => ['-chardev', `file,id=${id},path=${id}.log`]);
-    const args = [
-      ...['-nodefaults', '-no-user-config', '-display', 'none', ...logs],
+    const command = [
+      ...[qemu, '-nodefaults', '-no-user-config', '-display', 'none'],
+      ...consoles.flatMap((id) => ['-chardev', `file,id=${id},path=${id}`]),
       ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off', '-qmp', 'unix:qmp,server=on,wait=off'],
       ...rootDisk('disk'),
       ...numbers.flatMap((n) => rootDisk('disk', n)),
@@ -108,73 +82,16 @@ export class Templates {
       ...hardware(accelerator, memoryMiB, containers, 'memory', true),
       ...['-kernel', kernel.image, '-initrd', 'initrd', '-append', line],
     ];
-    const child = spawn(qemu, args, { cwd: work, env: { ...toolEnvironment }, stdio: 'ignore' });
-    const over = new Promise((resolve) => child.once('close', resolve));
-    try {
-      await agentIsReady(join(work, 'agent'), child);
-      await new Promise((resolve) => setTimeout(resolve, settleMs));
-      const qmp = await QmpClient.connect(join(work, 'qmp'));
-      await qmp.execute('stop');
-      await qmp.execute('migrate-set-capabilities', ignoreShared);
-      await saveState(qmp, work, join(work, 'state'));
-      qmp.close();
-    } catch (error) {
-      const said = (await readFile(join(work, 'console.log'), 'utf8').catch(() => '')).trim().slice(-1_000);
-      const message = `the template of ${memoryMiB} MiB did not boot: ${said || messageOf(error)}`;
-      throw new CloudosError('GUEST_START_FAILED', message, { cause: error });
-    } finally {
-      child.kill('SIGKILL');
-      await over;
-      for (const name of ['initrd', 'disk', 'qmp', 'agent']) await rm(join(work, name), { force: true });
-    }
+    await bootTemplate({ command, work, files: [], bootMaxMs, settleMs });
+    for (const name of ['initrd', 'disk', 'qmp', 'agent']) await rm(join(work, name), { force: true });
+    if (user !== undefined) await chown(join(work, 'memory'), user, user);
   }
 }
-
-/** The memory is in a file already: only the rest of the state is transferred. */
-export const ignoreShared = { capabilities: [{ capability: 'x-ignore-shared', state: true }] };
 
 export async function makeSparse(path: string, bytes: number): Promise<void> {
   const file = await open(path, 'a', 0o600);
   await file.truncate(bytes);
   await file.close();
-}
-
-/** The first message of the agent. */
-async function agentIsReady(path: string, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + bootMaxMs;
-  const failed = new Promise<never>((_, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`QEMU ended with ${code}`)));
-  });
-  failed.catch(() => {});
-  const socket = await Promise.race([failed, connected(path, deadline)]);
-  let rest: Buffer = Buffer.alloc(0);
-  const ready = new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no agent in ${bootMaxMs} ms`)), bootMaxMs);
-    socket.on('data', (data: Buffer) => {
-      const decoded = decode(Buffer.concat([rest, data]));
-      rest = decoded.rest;
-      if (!decoded.messages.some(({ type }) => type === types.ready)) return;
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-  try {
-    await Promise.race([failed, ready]);
-  } finally {
-    socket.destroy();
-  }
-}
-
-async function connected(path: string, deadline: number) {
-  for (;;) {
-    try {
-      return await connectUnix(path, 1_000);
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
 }
 
 /**

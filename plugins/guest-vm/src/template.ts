@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
-import { chown, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chown, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digest } from '@cloudos/host-tools';
 import type { DiskFiles } from '@cloudos/images';
-import { bootTemplate } from '@cloudos/qemu';
+import { bootTemplate, TemplateStore } from '@cloudos/qemu';
 import { hardware, type MachineShape, overlayFile } from './hardware.ts';
 import { makeOverlay } from './overlay.ts';
 import { type SeedOptions, writeSeed } from './seed.ts';
@@ -40,49 +39,29 @@ const mebibyte = 2 ** 20;
 /** Makes templates of images that allow it, once for each image and size of a machine, and keeps them until a purge. */
 export class VmTemplates {
   readonly #parts: TemplateParts;
-  readonly #making = new Map<string, Promise<void>>();
+  readonly #store: TemplateStore;
 
   constructor(parts: TemplateParts) {
     this.#parts = parts;
+    this.#store = new TemplateStore(parts.directory);
   }
 
   /** @throws CloudosError GUEST_START_FAILED with the last words of the console */
   async of(request: TemplateRequest): Promise<VmTemplate> {
-    const directory = join(this.#parts.directory, this.#key(request));
-    if (!existsSync(directory)) {
-      const under = this.#making.get(directory) ?? this.#make(directory, request);
-      this.#making.set(directory, under);
-      await under.finally(() => this.#making.delete(directory));
-    }
+    const directory = await this.#store.of(this.#key(request), (work) => this.#boot(work, request));
     const path = (name: string) => join(directory, name);
     return { memoryFile: path('memory'), stateFile: path('state'), disk: path(overlayFile), seed: path('seed.iso') };
   }
 
   /** Removes all. */
   remove(): Promise<void> {
-    return rm(this.#parts.directory, { recursive: true, force: true });
+    return this.#store.remove();
   }
 
   #key({ imageDigest, memoryMiB, vcpus, diskBytes, accelerator }: TemplateRequest): string {
     const { qemu, seed } = this.#parts;
     const content = JSON.stringify([1, qemu.version, accelerator, imageDigest, memoryMiB, vcpus, diskBytes, seed]);
     return digest(content, 16);
-  }
-
-  async #make(directory: string, request: TemplateRequest): Promise<void> {
-    const half = `${directory}.new-${process.pid}`;
-    await rm(half, { recursive: true, force: true });
-    await mkdir(half, { recursive: true, mode: 0o711 });
-    try {
-      await this.#boot(half, request);
-      for (const name of ['agent', 'qmp']) await rm(join(half, name), { force: true });
-      await rename(half, directory).catch((error: unknown) => {
-        // Another driver was faster.
-        if (!existsSync(directory)) throw error;
-      });
-    } finally {
-      await rm(half, { recursive: true, force: true });
-    }
   }
 
   async #boot(work: string, request: TemplateRequest): Promise<void> {
@@ -114,5 +93,6 @@ export class VmTemplates {
       bootMaxMs: startTimeoutMs,
       settleMs,
     });
+    for (const name of ['agent', 'qmp']) await rm(join(work, name), { force: true });
   }
 }

@@ -8,6 +8,8 @@ import {
   AgentConnections,
   beginAsCopy,
   execByAgent,
+  explainEnd,
+  identity,
   type Machine,
   machineDir,
   type QemuEnd,
@@ -28,10 +30,9 @@ import {
   type GuestStats,
 } from '@cloudos/sdk';
 import { virtualSize } from './base-disk.ts';
-import { explainEnd } from './explain.ts';
 import { hardware, type MachineShape, overlayFile } from './hardware.ts';
 import { copyOverlay, makeOverlay } from './overlay.ts';
-import { identity, programFields } from './program.ts';
+import { programFields } from './program.ts';
 import { type SeedOptions, writeSeed } from './seed.ts';
 import type { VmTemplate, VmTemplates } from './template.ts';
 import { checkSpec, type Own, ownOf } from './vm-spec.ts';
@@ -248,8 +249,8 @@ export class VmGuestFlavour implements VmFlavour {
   }
 
   async explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>> {
-    const record = await readFile(join(vm.directory, machineDir, 'end'), 'utf8').catch(() => '');
-    return explainEnd(record, end, async () => readFile(join(vm.directory, 'console'), 'utf8').catch(() => ''));
+    const said = (...path: string[]) => readFile(join(vm.directory, ...path), 'utf8').catch(() => '');
+    return explainEnd(await said(machineDir, 'end'), end, () => said('console'), { powersOff: true });
   }
 
   ended(name: string): void {

@@ -1,19 +1,21 @@
 import { signalName } from '@cloudos/host-tools';
-import type { QemuEnd } from '@cloudos/qemu';
 import type { GuestExit } from '@cloudos/sdk';
+import type { QemuEnd } from './carrier.ts';
 
 const consoleMaxChars = 500;
 const killedStatus = 137;
 
 /**
- * What the end of QEMU means.
+ * What the end of a QEMU with an agent in it means.
  * @param record what the agent told of the program's end: `end <code> <signal> <kills for memory>`
  * @param console what the machine said
+ * @param powersOff there is a system in it that may turn it off by itself; else an end without a record is none of a program
  */
 export async function explainEnd(
   record: string,
   end: QemuEnd,
   console: () => Promise<string>,
+  { powersOff }: { readonly powersOff: boolean },
 ): Promise<Omit<GuestExit, 'instance' | 'attempt'>> {
   const [, code = '', signal = '', kills = ''] = /^end (-?\d{1,3}) (\d{1,2}) (\d{1,9})$/m.exec(record) ?? [];
   const name = signalName(Number(signal));
@@ -24,7 +26,7 @@ export async function explainEnd(
     return { exitCode: null, signal: name, reason, ...message };
   }
   if (code !== '') return { exitCode: Number(code), signal: null, reason: 'exited' };
-  if (end.status === 0) {
+  if (powersOff && end.status === 0) {
     return { exitCode: 0, signal: null, reason: 'exited', message: 'the machine shut itself down' };
   }
   if (end.status === killedStatus) {
