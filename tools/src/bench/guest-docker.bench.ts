@@ -19,7 +19,7 @@ const bench: Bench = {
       name: 'guest.docker',
       config: { engine: 'own', pull: false },
       prepare: counterImage,
-      tool: dockerRun,
+      tools: [{ name: 'docker', round: dockerRun }],
     });
   },
 };

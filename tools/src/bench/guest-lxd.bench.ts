@@ -22,7 +22,7 @@ const bench: Bench = {
       name: 'guest.lxd',
       config: { daemon: 'own' },
       prepare: counterImage,
-      tool: lxcLaunch,
+      tools: [{ name: 'lxc', round: lxcLaunch }],
     });
   },
 };

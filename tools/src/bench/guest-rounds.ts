@@ -4,13 +4,16 @@ import { pluginContext } from '@cloudos/conformance';
 import { ImageStore } from '@cloudos/images';
 import { type GuestDriver, type GuestSpec, guestTemplate, type PluginDefinition } from '@cloudos/sdk';
 import { firstValueFrom } from 'rxjs';
-import type { BenchOptions } from './bench.ts';
+import type { BenchOptions, BenchRow } from './bench.ts';
 import { median } from './figures.ts';
+import { driverShare, mayAddWords, mostWithTool } from './guest-share.ts';
 
 const answerMaxMs = 30_000;
-/** What a plugin may add to the tool of its runtime: as many milliseconds, or that share of it, whichever is more. */
-const addedMs = 25;
-const addedShare = 0.15;
+const fullRounds = 20;
+const quickRounds = 3;
+/** After as long no further round of a subject is begun, so that a run of it stays under three minutes. */
+const roundsMaxMs = 100_000;
+const leastRounds = 3;
 
 /** What one round of a guest took, from the call of `create`. */
 interface Round {
@@ -26,11 +29,22 @@ export interface Place {
   readonly store: ImageStore;
 }
 
-/** What the tool of the runtime took for the same, by hand, beside each round. */
+/** What a tool took for the same, from its first step. */
 export interface ToolRound {
-  /** Until it returned, as the guest ran. */
-  readonly startMs: number;
+  /** Until it returned, as the guest ran. Absent: the tool does not tell (QEMU). */
+  readonly startMs?: number;
   readonly answerMs: number;
+  readonly memoryMb?: number;
+}
+
+/** A tool that runs the same image without the plugin. */
+export interface Tool {
+  /** In the names of rows: `<subject>.beside-<name>.start`. */
+  readonly name: string;
+  /** Runs one guest, asks it, and removes it, in the daemon of the driver where there is one. */
+  readonly round: (place: Place, round: number) => Promise<ToolRound>;
+  /** Why it cannot run here, and the command that provides it. */
+  readonly missing?: string | undefined;
 }
 
 /** What is measured, and what it is held against. */
@@ -40,23 +54,26 @@ export interface Subject {
   /** Default `counter:1`, with the program that it has. */
   readonly image?: string;
   readonly command?: readonly string[];
+  readonly limits?: Partial<GuestSpec['template']['limits']>;
   readonly prepare: (store: ImageStore) => Promise<unknown>;
-  readonly bare?: () => Promise<number>;
-  /**
-   * Runs the same image by the tool of the runtime, in the daemon of the driver, and removes it. May a plugin add as much as
-   * {@link addedMs}?
-   */
-  readonly tool?: (place: Place, round: number) => Promise<ToolRound>;
+  /** Tools beside it, in turns. The first is what the runtime does without the plugin: by it the plugin's share is judged. */
+  readonly tools?: readonly Tool[];
+  /** Aims in milliseconds; absent: what a plugin may add to the first of the tools. */
   readonly startMaxMs?: number;
   readonly answerMaxMs?: number | undefined;
+  /** Default {@link roundsMaxMs}. */
+  readonly roundsMaxMs?: number;
+  /** Further figures of the same driver, when all rounds are done. */
+  readonly after?: (driver: GuestDriver, place: Place) => Promise<void>;
 }
 
-/** From `create` to running, to the first HTTP answer, and memory on the host; beside the bare tool, in turns. */
+/** From `create` to running, to the first HTTP answer, and memory on the host; beside tools, in turns. */
 export async function measureGuests<Config>(
-  { quick, workDir, progress, report }: BenchOptions,
+  options: BenchOptions,
   plugin: PluginDefinition<'guest', Config>,
   subject: Subject,
 ): Promise<void> {
+  const { workDir, progress } = options;
   const directory = path.join(workDir, subject.name);
   const place = {
     dataDir: path.join(directory, 'data'),
@@ -66,54 +83,93 @@ export async function measureGuests<Config>(
   await subject.prepare(place.store);
   const context = await pluginContext({ node: { id: 'bench' }, dataDir: place.dataDir, stateDir: place.stateDir });
   const driver = await plugin.create(context, plugin.config.parse(subject.config));
-  const rounds: Round[] = [];
-  const bare: number[] = [];
-  const tool: ToolRound[] = [];
   try {
     const print = await firstValueFrom(driver.fingerprint());
     if (!print.available) return progress(`${subject.name} passed over: ${print.reason} (${print.remedy})`);
-    await round(driver, subject, 'first'); // what is made once for each image
-    await subject.tool?.(place, -1);
-    for (let index = 0; index < (quick ? 3 : 20); index++) {
-      progress(`${subject.name}, round ${index + 1}`);
-      if (subject.bare) bare.push(await subject.bare());
-      // In turns, each first every other time: what one leaves for the machine to do does not always fall on the other.
-      if (index % 2 === 0 && subject.tool) tool.push(await subject.tool(place, index));
-      rounds.push(await round(driver, subject, `r${index}`));
-      if (index % 2 === 1 && subject.tool) tool.push(await subject.tool(place, index));
-    }
+    const taken = await takeRounds(options, driver, subject, place);
+    reportRounds(options, subject, taken);
+    await subject.after?.(driver, place);
   } finally {
     await driver.purge();
     await context.scope.close();
   }
-  const row = (name: string, value: number, bounds: readonly number[], maxMs: number | undefined) => {
-    const bound = bounds.length > 0 ? median(bounds) : null;
-    const ratio = bound === null ? null : value / bound;
-    const beside = tool.length > 0 && bound !== null ? bound + Math.max(addedMs, addedShare * bound) : undefined;
-    const most = maxMs ?? beside;
-    const words = maxMs === undefined ? `<= ${addedMs} ms or ${100 * addedShare} % over the tool` : `<= ${maxMs} ms`;
-    const target = most === undefined ? 'reported' : words;
-    report({
-      name: `${subject.name}.${name}`,
-      value,
-      unit: 'ms',
-      bound,
-      ratio,
-      target,
-      met: most === undefined ? null : value <= most,
-    });
-  };
-  const toolStarts = tool.map(({ startMs }) => startMs);
-  const toolAnswers = tool.map(({ answerMs }) => answerMs);
-  row('start', median(rounds.map(({ startMs }) => startMs)), toolStarts, subject.startMaxMs);
-  row('answer', median(rounds.map(({ answerMs }) => answerMs)), [...bare, ...toolAnswers], subject.answerMaxMs);
-  const memory = median(rounds.map(({ memoryMb }) => memoryMb));
-  const plain = { bound: null, ratio: null, target: 'reported', met: null };
-  report({ name: `${subject.name}.memory`, value: memory, unit: 'MB', ...plain });
 }
 
-async function round(driver: GuestDriver, { image = 'counter:1', command }: Subject, instance: string): Promise<Round> {
-  const limits = {};
+interface Taken {
+  readonly rounds: readonly Round[];
+  readonly tools: readonly { readonly tool: Tool; readonly rounds: readonly ToolRound[] }[];
+}
+
+async function takeRounds(
+  { quick, progress }: BenchOptions,
+  driver: GuestDriver,
+  subject: Subject,
+  place: Place,
+): Promise<Taken> {
+  const rounds: Round[] = [];
+  const tools = [];
+  for (const tool of subject.tools ?? []) {
+    if (tool.missing === undefined) tools.push({ tool, rounds: [] as ToolRound[] });
+    else progress(`${subject.name} without ${tool.name}: ${tool.missing}`);
+  }
+  await round(driver, subject, 'first'); // what is made once for each image
+  for (const { tool } of tools) await tool.round(place, -1);
+  const deadline = performance.now() + (subject.roundsMaxMs ?? roundsMaxMs);
+  for (let index = 0; index < (quick ? quickRounds : fullRounds); index++) {
+    if (index >= leastRounds && performance.now() > deadline) {
+      progress(`${subject.name}: time is over after ${index} rounds`);
+      break;
+    }
+    progress(`${subject.name}, round ${index + 1}`);
+    const turns = [
+      async () => rounds.push(await round(driver, subject, `r${index}`)),
+      ...tools.map((one) => async () => one.rounds.push(await one.tool.round(place, index))),
+    ];
+    // Each is first in turn: what one leaves for the machine to do does not always fall on the same other.
+    const first = index % turns.length;
+    for (const turn of [...turns.slice(first), ...turns.slice(0, first)]) await turn();
+  }
+  return { rounds, tools };
+}
+
+function reportRounds({ report, progress }: BenchOptions, subject: Subject, { rounds, tools }: Taken): void {
+  const middle = (values: readonly (number | undefined)[]) => {
+    const known = values.filter((value) => value !== undefined);
+    return known.length > 0 ? median(known) : undefined;
+  };
+  const [judge, ...others] = tools;
+  for (const what of ['start', 'answer'] as const) {
+    const key = `${what}Ms` as const;
+    const value = median(rounds.map((one) => one[key]));
+    const bound = middle((judge?.rounds ?? []).map((one) => one[key]));
+    const maxMs = what === 'start' ? subject.startMaxMs : subject.answerMaxMs;
+    const most = maxMs ?? (bound === undefined ? undefined : mostWithTool(bound));
+    const words = maxMs === undefined ? `${mayAddWords} over the tool` : `<= ${maxMs} ms`;
+    const verdict = { target: most === undefined ? 'reported' : words, met: most === undefined ? null : value <= most };
+    report({ name: `${subject.name}.${what}`, value, unit: 'ms', ...beside(value, bound), ...verdict });
+    if (bound !== undefined && judge) {
+      report(driverShare(`${subject.name}.driver-share.${what}`, value, bound, judge.tool.name));
+    }
+    for (const { tool, rounds: theirs } of others) {
+      const other = middle(theirs.map((one) => one[key]));
+      if (other === undefined) continue;
+      const name = `${subject.name}.beside-${tool.name}.${what}`;
+      report({ name, value, unit: 'ms', ...beside(value, other), target: 'reported', met: null });
+    }
+  }
+  const memory = median(rounds.map(({ memoryMb }) => memoryMb));
+  const theirs = middle((judge?.rounds ?? []).map(({ memoryMb }) => memoryMb));
+  const row = { name: `${subject.name}.memory`, value: memory, unit: 'MB', target: 'reported', met: null };
+  report({ ...row, ...beside(memory, theirs) });
+  if (judge) progress(`${subject.name}: medians of ${rounds.length} rounds, the tool is ${judge.tool.name}`);
+}
+
+function beside(value: number, bound: number | undefined): Pick<BenchRow, 'bound' | 'ratio'> {
+  return bound === undefined ? { bound: null, ratio: null } : { bound, ratio: value / bound };
+}
+
+async function round(driver: GuestDriver, subject: Subject, instance: string): Promise<Round> {
+  const { image = 'counter:1', command, limits = {} } = subject;
   const template = guestTemplate.parse({ image, command, ports: [{ port: 80 }], requests: {}, limits });
   const spec: GuestSpec = { instance, workload: 'default/bench', node: 'bench', template };
   const begun = performance.now();

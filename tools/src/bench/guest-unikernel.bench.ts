@@ -1,15 +1,22 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import guestUnikernel from '@cloudos/guest-unikernel';
+import { DetachedDaemon, findTool, unmountBelow } from '@cloudos/host-tools';
 import { type ImageStore, importImage } from '@cloudos/images';
-import type { Bench } from './bench.ts';
-import { firstAnswer, measureGuests } from './guest-rounds.ts';
+import type { Bench, BenchOptions } from './bench.ts';
+import { measureGuests } from './guest-rounds.ts';
+import { bareTool, dockerTool, runcTool } from './guest-unikernel-tools.ts';
 
-const barePort = 18_480;
+const run = promisify(execFile);
+const engineUpMaxMs = 30_000;
+const engineDownMaxMs = 15_000;
 
-/** Unikernels in containers of runc and as processes of the host, beside the same one under a bare QEMU. */
+/**
+ * Unikernels in containers of an engine, in containers of runc and as processes of the host; beside `docker run` and
+ * `runc run` of the same container with the same command of QEMU, and beside a bare QEMU.
+ */
 const bench: Bench = {
   prefix: 'guest.unikernel',
   async run(options) {
@@ -20,31 +27,50 @@ const bench: Bench = {
     const elf = path.join(workDir, 'counter.elf');
     const prepare = (store: ImageStore) =>
       importImage(store, { from: elf, form: 'unikernel' }, { reference: 'counter:1' });
-    const bare = () => bareUnikernel(elf);
-    const contained = { name: 'guest.unikernel', config: { carrier: 'runc' }, answerMaxMs: 150 };
-    await measureGuests(options, guestUnikernel, { ...contained, prepare, bare });
-    const process_ = { name: 'guest.unikernel.bare', config: { carrier: 'bare' } };
-    await measureGuests(options, guestUnikernel, { ...process_, prepare, bare });
+    const subject = { prepare, answerMaxMs: 150 };
+    await measureGuests(options, guestUnikernel, {
+      ...subject,
+      name: 'guest.unikernel',
+      config: { carrier: 'runc' },
+      tools: [runcTool(elf), bareTool(elf)],
+    });
+    await measureGuests(options, guestUnikernel, {
+      prepare,
+      name: 'guest.unikernel.bare',
+      config: { carrier: 'bare' },
+      tools: [bareTool(elf)],
+    });
+    await withEngine(options, async (socket) => {
+      await measureGuests(options, guestUnikernel, {
+        ...subject,
+        name: 'guest.unikernel.docker',
+        config: { carrier: 'docker', docker: { socket } },
+        tools: [dockerTool(elf, socket), bareTool(elf)],
+      });
+    });
   },
 };
 export default bench;
 
-/** QEMU by hand: no driver, no container, no address of the guest's own. */
-async function bareUnikernel(elf: string): Promise<number> {
-  const begun = performance.now();
-  const machine = ['-M', 'microvm,acpi=off,x-option-roms=off,rtc=off', '-accel', 'tcg,tb-size=16', '-m', '16'];
-  const rest = ['-nodefaults', '-no-user-config', '-display', 'none', '-kernel', elf, '-append', 'ip=10.0.2.15'];
-  const card = [
-    '-netdev',
-    `user,id=n0,hostfwd=tcp:127.0.0.1:${barePort}-:80`,
-    '-device',
-    'virtio-net-device,netdev=n0',
-  ];
-  const modern = ['-global', 'virtio-mmio.force-legacy=false'];
-  const child = spawn('qemu-system-x86_64', [...machine, ...rest, ...modern, ...card], { stdio: 'ignore' });
-  await firstAnswer('127.0.0.1', barePort);
-  const ms = performance.now() - begun;
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  return ms;
+/** A Docker Engine of the bench's own. */
+async function withEngine({ workDir, progress }: BenchOptions, use: (socket: string) => Promise<void>): Promise<void> {
+  const program = findTool('dockerd');
+  if (!program || !findTool('docker')) return progress('guest.unikernel.docker passed over: apt-get install docker.io');
+  const directory = path.join(workDir, 'engine');
+  const socket = path.join(directory, 's');
+  const flags = ['--bridge=none', '--iptables=false', '--ip-masq=false', '--userland-proxy=false'];
+  const places = ['--data-root', `${directory}/d`, '--exec-root', `${directory}/e`, '--pidfile', `${directory}/pid`];
+  const daemon = new DetachedDaemon({
+    program,
+    args: [...flags, ...places, '--host', `unix://${socket}`],
+    logFile: path.join(directory, 'log'),
+    identityFile: path.join(directory, 'identity'),
+  });
+  try {
+    await daemon.ensure(() => run('docker', ['--host', `unix://${socket}`, 'version']), engineUpMaxMs);
+    await use(socket);
+  } finally {
+    await daemon.stop(engineDownMaxMs);
+    await unmountBelow(directory);
+  }
 }

@@ -6,7 +6,7 @@ import guestVm from '@cloudos/guest-vm';
 import type { ImageStore } from '@cloudos/images';
 import { obstacleToTestImages, obstacleToVmImage, vmFiles, vmImage } from '@cloudos/test-images';
 import type { Bench } from './bench.ts';
-import { firstAnswer, measureGuests } from './guest-rounds.ts';
+import { firstAnswer, measureGuests, type ToolRound } from './guest-rounds.ts';
 
 const barePort = 18_481;
 const memoryMiB = 128;
@@ -26,7 +26,8 @@ const bench: Bench = {
       config: { memoryBytes: memoryMiB * 2 ** 20, diskBytes: diskMiB * 2 ** 20 },
       image: 'vm:1',
       command: ['/bin/counter'],
-      bare: () => bareMachine(files, seed, workDir),
+      roundsMaxMs: 70_000,
+      tools: [{ name: 'bare-qemu', round: () => bareMachine(files, seed, workDir) }],
     };
     const boots = (store: ImageStore) => vmImage(store, { clonable: false });
     await measureGuests(options, guestVm, { ...subject, name: 'guest.vm', prepare: boots });
@@ -53,7 +54,7 @@ function bareSeed(workDir: string): string {
 }
 
 /** QEMU by hand: no driver, no address of the guest's own. */
-async function bareMachine(files: string, seed: string, workDir: string): Promise<number> {
+async function bareMachine(files: string, seed: string, workDir: string): Promise<ToolRound> {
   const begun = performance.now();
   const overlay = path.join(workDir, 'bare.qcow2');
   const create = [
@@ -79,8 +80,8 @@ async function bareMachine(files: string, seed: string, workDir: string): Promis
   const rest = ['-no-user-config', '-display', 'none', '-device', 'virtio-serial-pci'];
   const child = spawn('qemu-system-x86_64', [...machine, ...rest, ...kernel, ...disks, ...card], { stdio: 'ignore' });
   await firstAnswer('127.0.0.1', barePort);
-  const ms = performance.now() - begun;
+  const answerMs = performance.now() - begun;
   child.kill('SIGKILL');
   await once(child, 'exit');
-  return ms;
+  return { answerMs };
 }
