@@ -15,7 +15,7 @@ enum { head_bytes = 9, payload_max = 65536, sessions_max = 64, words_max = 512, 
 enum {
   /* from the host */
   boot = 'B', configure = 'C', run = 'X', input = 'I', input_end = 'E', resize = 'R', end_session = 'K', signal_main = 'S',
-  ask_usage = 'U', container = 'P',
+  ask_usage = 'U', container = 'P', prepare = 'L',
   /* to the host */
   ready = 'H', started = 'M', refused = 'N', output = 'O', error_output = 'F', ended = 'Q', taken = 'A', usage = 'T',
 };
@@ -49,6 +49,8 @@ extern const char *guest_group;
 void machine_begin(void);
 /* 0, or what failed. */
 const char *machine_root(struct fields fields);
+/* Ahead of that, in a machine that is copied for guests of the same images: 0, or what failed. */
+const char *machine_prepare(struct fields fields) __attribute__((weak));
 /* In a child that is about to become a program. 0, or -1 with errno. */
 int machine_enter(void);
 /* Makes the root of a further container, where machines have any: 0, or what failed. */

@@ -105,6 +105,13 @@ static void network(struct fields fields) {
   ioctl(any_socket(), SIOCADDRT, &route);
 }
 
+/* Stays open: what opens it is not done again in each copy. */
+static int random_source(void) {
+  static int file = -1;
+  if (file < 0) file = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+  return file;
+}
+
 /* What a machine that was copied must not share with its like: address, name, clock, random numbers. */
 void machine_configure(struct fields fields) {
   const char *time = field(fields, "time"), *entropy = field(fields, "entropy"), *name = field(fields, "hostname");
@@ -116,10 +123,8 @@ void machine_configure(struct fields fields) {
   if (entropy) {
     struct { int count, size; char bytes[64]; } pool = {.count = 512, .size = 64};
     strncpy(pool.bytes, entropy, 64);
-    int file = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-    ioctl(file, RNDADDENTROPY, &pool);
-    ioctl(file, RNDRESEEDCRNG);
-    close(file);
+    ioctl(random_source(), RNDADDENTROPY, &pool);
+    ioctl(random_source(), RNDRESEEDCRNG);
   }
   if (name) sethostname(name, strlen(name));
   network(fields);

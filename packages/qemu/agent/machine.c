@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { reserved_kilobytes = 8192 };
+enum { reserved_kilobytes = 8192, read_ahead_max = 16 << 20 };
 const char *const guest_root = "/root";
 const char *guest_group = "/sys/fs/cgroup/guest/0";
 
@@ -133,8 +134,11 @@ static void prepare_root(void) {
   put_text("/sys/fs/cgroup/guest/memory.max", memory);
 }
 
+/* Roots that are in place. */
+static int laid[containers_max];
+
 /* The image below what is written, for one container: dev, proc and sys are moved into the first, and shared with it. */
-static const char *mount_root(int index, struct fields fields) {
+static const char *lay_root(int index) {
   char disk[] = "/dev/vda", layers[256], inside[96];
   const char *root = numbered(guest_root, index);
   disk[7] += index;
@@ -153,9 +157,43 @@ static const char *mount_root(int index, struct fields fields) {
   }
   snprintf(inside, sizeof inside, "%s/tmp", root);
   mkdir(inside, 01777);
+  laid[index] = 1;
+  return 0;
+}
+
+static const char *mount_root(int index, struct fields fields) {
+  const char *failed = laid[index] ? 0 : lay_root(index), *root = numbered(guest_root, index);
+  if (failed) return failed;
   own_files(root, fields);
   if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
   if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
+  return 0;
+}
+
+/* Reads a file of a container, so that it lies in memory. Links lead to where they lead inside. */
+static void read_ahead(int index, const char *path) {
+  static char page[65536];
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+  int root = open(numbered(guest_root, index), O_PATH | O_CLOEXEC), file = syscall(SYS_openat2, root, path, &how, sizeof how);
+  for (long left = read_ahead_max; file >= 0 && left > 0;) {
+    ssize_t got = read(file, page, sizeof page);
+    if (got <= 0) break;
+    left -= got;
+  }
+  if (file >= 0) close(file);
+  close(root);
+}
+
+/* What all guests of these images begin with: their roots, files that each has of its own, programs, random numbers. */
+const char *machine_prepare(struct fields fields) {
+  char *programs[containers_max + 1];
+  const size_t count = all_fields(fields, "program", programs, containers_max + 1);
+  for (size_t i = 0; i < count; i++) {
+    const char *failed = mount_root(i, (struct fields){0});
+    if (failed) return failed;
+    if (*programs[i]) read_ahead(i, programs[i]);
+  }
+  machine_configure(fields);
   return 0;
 }
 

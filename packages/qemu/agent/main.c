@@ -40,6 +40,12 @@ static void add_container(uint32_t channel, struct fields fields) {
   refuse(channel, is_absent(error) ? "COMMAND_NOT_FOUND" : "GUEST_START_FAILED", strerror(error));
 }
 
+static void make_ready(struct fields fields) {
+  const char *failed = machine_prepare ? machine_prepare(fields) : "this machine has no roots of its own";
+  if (failed) return refuse(0, "GUEST_START_FAILED", failed);
+  tell(started, 0, 0, 0);
+}
+
 static void command(uint32_t channel, struct fields fields) {
   int error = session_start(channel, fields);
   if (!error) return tell(started, channel, 0, 0);
@@ -62,6 +68,7 @@ static void message(char type, uint32_t channel, struct fields payload) {
   if (type == boot) begin(payload);
   else if (type == configure) machine_configure(payload), tell(started, 0, 0, 0);
   else if (type == container) add_container(channel, payload);
+  else if (type == prepare) make_ready(payload);
   else if (type == run) command(channel, payload);
   else if (type == ask_usage) tell_usage(channel);
   else if (!session) return;

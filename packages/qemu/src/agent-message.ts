@@ -10,6 +10,7 @@ export const types = {
   signalMain: 'S',
   askUsage: 'U',
   container: 'P',
+  prepare: 'L',
   ready: 'H',
   started: 'M',
   refused: 'N',

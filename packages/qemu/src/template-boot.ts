@@ -4,9 +4,10 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { toolEnvironment } from '@cloudos/host-tools';
 import { CloudosError, messageOf } from '@cloudos/sdk';
+import { AgentConnection } from './agent-connection.ts';
 import { decode, types } from './agent-message.ts';
 import { loadState, saveState } from './migration.ts';
-import { QmpClient } from './qmp.ts';
+import { QmpClient, withQmp } from './qmp.ts';
 import { connectUnix } from './unix-socket.ts';
 
 /** A machine that is booted once, so that others begin as its copies. */
@@ -20,16 +21,22 @@ export interface TemplateBoot {
   readonly bootMaxMs: number;
   /** How long the machine is left alone before it is copied: what it has put off is not done again in each copy. */
   readonly settleMs: number;
+  /** It goes on from that state, of another template whose memory it has a copy of: the command has `-incoming defer`. */
+  readonly from?: string;
+  /** What is asked of its agent ahead of that. */
+  readonly prepare?: (agent: AgentConnection) => Promise<void>;
 }
 
 /** The memory is in a file that is shared: only the rest of the state is transferred. */
 const ignoreShared = (state: boolean) => ({ capabilities: [{ capability: 'x-ignore-shared', state }] });
 
 /**
- * Boots a machine whose memory is a shared file up to its agent, writes the rest of its state to `state`, and ends it.
+ * Boots a machine whose memory is a shared file up to its agent, or lets it go on from a state, writes the rest of its state
+ * to `state`, and ends it.
  * @throws CloudosError GUEST_START_FAILED with the last words of the console
  */
-export async function bootTemplate({ command, work, files, bootMaxMs, settleMs }: TemplateBoot): Promise<void> {
+export async function bootTemplate(boot: TemplateBoot): Promise<void> {
+  const { command, work, files, bootMaxMs, settleMs, from, prepare } = boot;
   const handles = await Promise.all(files.map((file) => open(file, 'r')));
   const log = await open(join(work, 'qemu.log'), 'w', 0o600);
   const [program = '', ...args] = command;
@@ -40,7 +47,12 @@ export async function bootTemplate({ command, work, files, bootMaxMs, settleMs }
   });
   const over = new Promise((resolve) => child.once('close', resolve));
   try {
-    await agentIsReady(join(work, 'agent'), child, bootMaxMs);
+    if (from === undefined) await agentIsReady(join(work, 'agent'), child, bootMaxMs);
+    else {
+      const isAlive = () => child.exitCode === null && child.signalCode === null;
+      await withQmp(join(work, 'qmp'), { timeoutMs: bootMaxMs, isAlive }, (qmp) => beginAsCopy(qmp, work, from));
+    }
+    if (prepare) await withAgent(join(work, 'agent'), prepare);
     await new Promise((resolve) => setTimeout(resolve, settleMs));
     const qmp = await QmpClient.connect(join(work, 'qmp'));
     await qmp.execute('stop');
@@ -67,6 +79,15 @@ export async function beginAsCopy(qmp: QmpClient, work: string, stateFile: strin
   // For the snapshots that may be taken of it: their memory is not in a file.
   await qmp.execute('migrate-set-capabilities', ignoreShared(false));
   await qmp.execute('cont');
+}
+
+async function withAgent(path: string, use: (agent: AgentConnection) => Promise<void>): Promise<void> {
+  const agent = await AgentConnection.open(path);
+  try {
+    await use(agent);
+  } finally {
+    agent.close();
+  }
 }
 
 async function lastLines(work: string): Promise<string> {

@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { findTool, runCommand } from '@cloudos/host-tools';
-import { squashfsDisk } from '@cloudos/images';
+import { commandLine, squashfsDisk } from '@cloudos/images';
 import {
   AgentConnections,
   beginAsCopy,
@@ -31,7 +32,7 @@ import {
 } from '@cloudos/sdk';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { admitContainers, defaultsOf, imagesOf, type Own, type Program, programFields } from './hyper-containers.ts';
-import { type HyperParts, makeSparse, type Template, Templates } from './template.ts';
+import { type HyperParts, makeSparse, type Template, type TemplateImage, Templates } from './template.ts';
 
 /** Less than that Linux does not boot in. */
 export const memoryMinBytes = 76 * 2 ** 20;
@@ -41,6 +42,8 @@ const overheadBytes = 192 * mebibyte;
 /** What the kernel takes for the disk and the ports of a further container: 12 MB measured. */
 const containerBytes = 16 * mebibyte;
 const bootMaxMs = 20_000;
+/** Images whose disks are remembered. */
+const disksMax = 256;
 const askMaxMs = 5_000;
 
 export interface HyperOptions {
@@ -57,6 +60,9 @@ export class HyperFlavour implements VmFlavour {
   readonly #options: HyperOptions;
   readonly #templates: Templates;
   readonly #agents = new AgentConnections();
+  /** The disks of images, by digest, and the templates of machines that are being started, by guest. */
+  readonly #disks = new Map<string, TemplateImage>();
+  readonly #starting = new Map<string, Template>();
 
   constructor(options: HyperOptions) {
     this.#options = options;
@@ -73,10 +79,7 @@ export class HyperFlavour implements VmFlavour {
     const digests = imagesOf(ownOf(state));
     for (const digest of digests) await images.hold(digest, name);
     try {
-      const disks = digests.map((digest) => this.#disk(digest));
-      // All to their end, also when one fails: nothing goes on behind the back of whoever asked.
-      const made = await Promise.allSettled([...disks, this.#template(state)]);
-      for (const part of made) if (part.status === 'rejected') throw part.reason;
+      await this.#template(state);
     } catch (error) {
       for (const digest of digests) await images.release(digest, name);
       throw error;
@@ -84,7 +87,9 @@ export class HyperFlavour implements VmFlavour {
   }
 
   /** The root as a disk of the size that all disks have. */
-  async #disk(digest: string): Promise<string> {
+  async #image(digest: string): Promise<TemplateImage> {
+    const known = this.#disks.get(digest);
+    if (known && existsSync(known.disk)) return known;
     const { images } = this.#options;
     const { store } = images;
     const image = await images.find(digest, 'oci', 'a guest in a tiny VM');
@@ -95,7 +100,10 @@ export class HyperFlavour implements VmFlavour {
       await makeSparse(disk, diskBytes);
       await runCommand(findTool('chmod') ?? 'chmod', ['644', disk]);
     });
-    return join(form, 'disk');
+    const made = { digest, disk: join(form, 'disk'), program: commandLine({}, image.program)[0] ?? '' };
+    if (this.#disks.size >= disksMax) this.#disks.clear();
+    this.#disks.set(digest, made);
+    return made;
   }
 
   async removed({ name, state }: Vm): Promise<void> {
@@ -109,18 +117,29 @@ export class HyperFlavour implements VmFlavour {
     return Math.floor(((memoryBytes || this.#options.memoryBytes) + disk + further) / mebibyte);
   }
 
-  #template({ spec, own }: Vm['state']): Promise<Template> {
-    return this.#templates.of(this.#mebibytes(spec), ownOf({ own }).containers.length);
+  async #images(state: Vm['state']): Promise<TemplateImage[]> {
+    const own = ownOf(state);
+    const digests = [own, ...own.containers].map(({ digest }) => digest);
+    // All to their end, also when one fails: nothing goes on behind the back of whoever asked.
+    const made = await Promise.allSettled(digests.map((digest) => this.#image(digest)));
+    return made.map((part) => {
+      if (part.status === 'rejected') throw part.reason;
+      return part.value;
+    });
   }
 
-  async machine({ state }: Vm): Promise<Machine> {
+  async #template(state: Vm['state']): Promise<Template> {
+    return this.#templates.of(this.#mebibytes(state.spec), await this.#images(state));
+  }
+
+  async machine({ name, state }: Vm): Promise<Machine> {
     const memoryMiB = this.#mebibytes(state.spec);
-    const template = await this.#template(state);
-    const own = ownOf(state);
-    const disk = await this.#disk(own.digest);
-    const further = await Promise.all(own.containers.map(({ digest }) => this.#disk(digest)));
+    const images = await this.#images(state);
+    const template = await this.#templates.of(memoryMiB, images);
+    this.#starting.set(name, template);
+    const [disk = '', ...further] = images.map((image) => image.disk);
     const append = (id: string, path: string) => ['-chardev', `file,id=${id},path=${path},append=on`];
-    const digests = [own, ...own.containers].map(({ digest }) => digest).join(' ');
+    const digests = images.map(({ digest }) => digest).join(' ');
     return {
       args: [
         ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off'],
@@ -142,9 +161,10 @@ export class HyperFlavour implements VmFlavour {
 
   async started(vm: Vm, qmp: QmpClient, resumed: boolean): Promise<void> {
     if (!resumed) {
-      const { stateFile } = await this.#template(vm.state);
+      const { stateFile } = this.#starting.get(vm.name) ?? (await this.#template(vm.state));
       await beginAsCopy(qmp, join(vm.directory, machineDir), stateFile);
     }
+    this.#starting.delete(vm.name);
     const { spec } = vm.state;
     const own = ownOf(vm.state);
     const agent = await this.#agents.to(vm);
@@ -182,6 +202,7 @@ export class HyperFlavour implements VmFlavour {
   }
 
   ended(name: string): void {
+    this.#starting.delete(name);
     this.#agents.close(name);
   }
 

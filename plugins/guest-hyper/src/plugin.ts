@@ -11,6 +11,7 @@ import {
   VmImages,
   type VmRuntime,
   vmConfigShape,
+  withoutPrivileges,
 } from '@cloudos/qemu';
 import { definePlugin, guestContainersMax, type PluginContext } from '@cloudos/sdk';
 import { z } from 'zod';
@@ -84,6 +85,7 @@ async function makeRuntime(host: VmHost, config: HyperConfig): Promise<VmRuntime
       kernel,
       agent: await buildAgent(directory),
       directory,
+      withoutPrivileges: (command) => withoutPrivileges(host, command),
       ...(host.rootless ? {} : { user: config.user }),
     },
     images,
