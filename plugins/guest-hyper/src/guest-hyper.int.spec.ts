@@ -1,6 +1,7 @@
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore } from '@cloudos/images';
-import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { counterImage, damage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { guestTraces } from '@cloudos/testing';
 import plugin from './index.ts';
 import { findKernel } from './linux-kernel.ts';
 
@@ -14,4 +15,9 @@ guestConformance(plugin, {
   programs: shellPrograms,
   commands: busyboxCommands,
   memoryLimitBytes: 96 * 2 ** 20,
+  traces: guestTraces,
+  async damagedImage(stateDir) {
+    const store = ImageStore.of(stateDir);
+    return damage(store, await counterImage(store));
+  },
 });

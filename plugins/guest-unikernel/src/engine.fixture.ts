@@ -14,6 +14,8 @@ export interface TestEngine {
   readonly socket: string;
   /** Ends the daemon without its containers (`--live-restore`), and starts it again. */
   restart(): Promise<void>;
+  /** The ids of all containers that it has. */
+  containers(): Promise<string[]>;
   remove(): Promise<void>;
 }
 
@@ -59,6 +61,10 @@ export async function startEngine(): Promise<TestEngine> {
     restart: async () => {
       await down('SIGKILL');
       await up();
+    },
+    containers: async () => {
+      const containers = await new Docker({ socketPath: socket }).listContainers({ all: true });
+      return containers.map(({ Id }) => Id).sort();
     },
     remove: async () => {
       await down('SIGTERM');

@@ -1,6 +1,11 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type GuestConformanceOptions, guestConformance } from '@cloudos/conformance';
 import { findTool } from '@cloudos/host-tools';
+import { ImageStore, importImage } from '@cloudos/images';
 import type { GuestStatus } from '@cloudos/sdk';
+import { damage } from '@cloudos/test-images';
+import { guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
 import { engineIsMissing, startEngine } from './engine.fixture.ts';
 import plugin from './index.ts';
@@ -21,6 +26,15 @@ const options: GuestConformanceOptions = {
   prepare: (stateDir) => importUnikernel(stateDir, unikernel.path),
   programs: unikernelPrograms,
   memoryLimitBytes: 16 * 2 ** 20,
+  traces: guestTraces,
+  async damagedImage(stateDir) {
+    const from = join(stateDir, 'other.elf');
+    await writeFile(from, Buffer.concat([await readFile(unikernel.path), Buffer.from('another')]));
+    const store = ImageStore.of(stateDir);
+    const [image] = await importImage(store, { from, form: 'unikernel' }, { reference: 'damaged:1' });
+    if (image?.kind !== 'unikernel') throw new Error('no unikernel');
+    return damage(store, image);
+  },
   // Guests that run no commands keep the state of the suite as a value of the counter.
   state: {
     write: async (_harness, guest, text) => {
@@ -51,5 +65,6 @@ guestConformance(plugin, {
 guestConformance(plugin, {
   ...options,
   config: { carrier: 'docker', docker: { socket: engine?.socket ?? '/none' } },
+  traces: async (harness) => ({ ...guestTraces(harness), containers: await engine?.containers() }),
   prerequisite: engineIsMissing,
 });

@@ -1,6 +1,10 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
-import { ImageStore } from '@cloudos/images';
-import { obstacleToTestImages, obstacleToVmImage, vmImage } from '@cloudos/test-images';
+import { ImageStore, importImage } from '@cloudos/images';
+import { damage, obstacleToTestImages, obstacleToVmImage, vmImage } from '@cloudos/test-images';
+import { guestTraces } from '@cloudos/testing';
 import { fillDisk } from './full-disk.fixture.ts';
 import plugin from './index.ts';
 
@@ -15,4 +19,13 @@ guestConformance(plugin, {
   commands: busyboxCommands,
   fillDisk,
   memoryLimitBytes: 128 * mebibyte,
+  traces: guestTraces,
+  async damagedImage(stateDir) {
+    const store = ImageStore.of(stateDir);
+    const from = join(stateDir, 'other.img');
+    await writeFile(from, randomBytes(mebibyte));
+    const [image] = await importImage(store, { from, form: 'disk' }, { reference: 'damaged:1' });
+    if (image?.kind !== 'disk') throw new Error('no disk');
+    return damage(store, image);
+  },
 });

@@ -1,13 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore } from '@cloudos/images';
-import { counterImage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { counterImage, damage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
 import { fillDisk } from './full-disk.fixture.ts';
 import guestZones from './index.ts';
-import { zoneTraces } from './zone-traces.fixture.ts';
 
 const hostPath = mkdtempSync(join(tmpdir(), 'cloudos-given-'));
 afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
@@ -24,15 +24,10 @@ guestConformance(guestZones, {
   },
   programs: shellPrograms,
   commands: busyboxCommands,
-  traces: zoneTraces,
+  traces: guestTraces,
   ...(fillDisk ? { fillDisk } : {}),
   async damagedImage(stateDir) {
     const store = ImageStore.of(stateDir);
-    const image = await counterImage(store);
-    const path = store.blobs.path(image.layers[0]?.digest ?? '');
-    const content = readFileSync(path);
-    content[content.length >> 1] = (content[content.length >> 1] ?? 0) ^ 1;
-    writeFileSync(path, content);
-    return 'counter:1';
+    return damage(store, await counterImage(store));
   },
 });

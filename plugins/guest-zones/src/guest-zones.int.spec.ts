@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { guestConformance } from '@cloudos/conformance';
+import { guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
 import { fillDisk } from './full-disk.fixture.ts';
 import guestZones from './index.ts';
-import { zoneTraces } from './zone-traces.fixture.ts';
 
 const hostPath = mkdtempSync(join(tmpdir(), 'cloudos-given-'));
 afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
@@ -15,6 +15,6 @@ guestConformance(guestZones, {
   image: 'host:',
   config: { hostPaths: [hostPath] },
   hostPath,
-  traces: zoneTraces,
+  traces: guestTraces,
   ...(fillDisk ? { fillDisk } : {}),
 });

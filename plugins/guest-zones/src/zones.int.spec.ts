@@ -5,9 +5,9 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pluginContext } from '@cloudos/conformance';
 import { type GuestDriver, type GuestExit, type GuestSpec, type GuestTemplate, guestTemplate } from '@cloudos/sdk';
+import { guestTraces } from '@cloudos/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import guestZones from './index.ts';
-import { zoneTraces } from './zone-traces.fixture.ts';
 
 const isRoot = process.geteuid?.() === 0;
 const node = process.execPath;
@@ -63,7 +63,7 @@ async function removeBoth(directory: string): Promise<void> {
   await rm(directory, { recursive: true });
 }
 
-const traces = () => zoneTraces({ dataDir, stateDir: `${dataDir}.state` });
+const traces = () => guestTraces({ dataDir, stateDir: `${dataDir}.state` });
 
 beforeAll(async () => {
   if (!isRoot) return;

@@ -22,7 +22,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   gateway: ['kernel', 'client', 'sdk'],
   'what-if': ['kernel', 'sdk'],
   cli: ['what-if', 'kernel', 'gateway', 'client', 'plugin-bus', 'event-log', 'images', 'sdk'],
-  testing: ['kernel', 'plugin-bus', 'event-log', 'sdk'],
+  testing: ['kernel', 'plugin-bus', 'event-log', 'host-tools', 'sdk'],
   plugin: ['sdk'],
   tools: anything,
   test: anything,

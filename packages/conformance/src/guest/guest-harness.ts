@@ -46,7 +46,10 @@ export interface GuestConformanceOptions {
    * told as DISK_FULL. Guests that were made before need not be seen meanwhile.
    */
   readonly fillDisk?: (harness: GuestHarness) => Promise<() => Promise<void>>;
-  /** Everything on the machine that a guest could leave behind: the same before and after rounds of create and remove. */
+  /**
+   * Everything on the machine that a guest could leave behind: the same before and after rounds of create and remove.
+   * `guestTraces` of `@cloudos/testing` finds what plugins of this repository could.
+   */
   readonly traces?: (harness: GuestHarness) => unknown;
   /** State of a guest that a snapshot keeps. Default: a file, by `exec`. */
   readonly state?: {
@@ -272,7 +275,7 @@ export async function expectCode(call: Promise<unknown>, ...codes: string[]): Pr
 
 /** A test that applies or does not: one that does not is not there, so that a skip always means a lack of the machine. */
 export function testWhen(applies: boolean | undefined) {
-  return (name: string, run: (context: TestContext) => void | Promise<void>): void => {
-    if (applies) test(name, run);
+  return (name: string, run: (context: TestContext) => void | Promise<void>, maxMs?: number): void => {
+    if (applies) test(name, run, maxMs);
   };
 }
