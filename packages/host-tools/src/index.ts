@@ -36,6 +36,6 @@ export { resolveEnvironment, secretsDirectory } from './secrets.ts';
 export { awaitProgram, logBlocks, loggerFunction, passSignalsOn } from './shell-scripts.ts';
 export { mountShifted, type ShiftedMount, shiftedMountObstacle } from './shifted-mount.ts';
 export { signalName } from './signal-name.ts';
-export { timedLogger } from './timed-logger.ts';
+export { timedLogger, timedLoggerFunctions } from './timed-logger.ts';
 export { removeTree } from './tree-removal.ts';
 export { Wakeups } from './wakeups.ts';

@@ -1,5 +1,5 @@
 import { awaitProgram, logBlocks, loggerFunction, passSignalsOn, shellWord } from '@cloudos/host-tools';
-import { oldRoot } from './userland.ts';
+import { oldRoot, type ZoneMount } from './userland.ts';
 import type { ZoneRoot } from './zone-root.ts';
 
 /** What one run of a zone is made with. */
@@ -30,6 +30,7 @@ export interface LaunchPlan {
   /** Words that run the logger of both streams, given the most bytes of a file. Absent: dd(1) for each, without times. */
   readonly logger?: readonly string[];
   readonly root: Pick<ZoneRoot, 'tool' | 'seccomp'>;
+  readonly mounts: readonly ZoneMount[];
   readonly user: number;
   /** A limit of processes by resource limit, where there is no control group for it. */
   readonly processMax?: number;
@@ -56,8 +57,6 @@ export function launchScript(plan: LaunchPlan): string {
   const words = (list: readonly string[]) => list.map(shellWord).join(' ');
   const outer = plan.rootless ? 'unshare --user --map-root-user --pid' : 'unshare --pid';
   const drop = dropPrivileges(plan);
-  const begin = [...plan.root.tool('env'), '-i', ...plan.envOptions];
-  const environment = plan.env.map(([name, value]) => shellWord(`${name}=${value}`)).join(' ');
   return `#!/bin/sh
 umask 022
 LC_ALL=C; export LC_ALL
@@ -124,10 +123,18 @@ zone() {
 ${loopback(plan)}${copied(plan)}  mount --all --fstab ./fstab || { echo "fail HOST_COMMAND_FAILED mount failed" >&8; exit 96; }
 ${plan.copyToTmpfs && plan.readOnlyCopy ? '  mount -o remount,ro root\n' : ''}  read -r word <&3 || exit 98
   cd root && pivot_root . ${oldRoot} && cd / && ${words(plan.root.tool('umount'))} -n -i -c -l /${oldRoot} || { echo "fail HOST_COMMAND_FAILED pivot_root failed" >&8; exit 96; }
-${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} ${words(plan.root.tool('sh'))} -c ${shellWord(initScript)} init ${shellWord(plan.path)} ${shellWord(plan.workingDir)} ${begin.length} ${words(begin)} ${environment} ${words(plan.command)} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
+${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} ${words(initCommand(plan))} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
 }
 "$1"
 `;
+}
+
+/** The zone's first process, when it has no privileges any more, and what it runs. */
+export function initCommand({ root, env, envOptions, path, workingDir, command }: LaunchPlan): string[] {
+  const begin = [...root.tool('env'), '-i', ...envOptions];
+  const environment = env.map(([name, value]) => `${name}=${value}`);
+  const program = [path, workingDir, String(begin.length), ...begin, ...environment, ...command];
+  return [...root.tool('sh'), '-c', initScript, 'init', ...program];
 }
 
 /** The prefix of a command that leaves it without capabilities, without a way to get any, and with fewer system calls. */

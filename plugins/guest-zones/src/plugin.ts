@@ -1,4 +1,4 @@
-import { ControlGroups } from '@cloudos/host-tools';
+import { ControlGroups, digest } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { isSubnet, NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
@@ -9,10 +9,11 @@ import { smartosConfig } from './smartos/smartos-config.ts';
 import { chooseDriver, thisMachine } from './smartos/smartos-probe.ts';
 import { createSmartosZones } from './smartos/smartos-zones.ts';
 import type { VmadmDriver } from './smartos/vmadm.driver.ts';
-import { prepareToolbox } from './toolbox.ts';
+import { prepareToolbox, type Toolbox } from './toolbox.ts';
 import { prepareUserland } from './userland.ts';
 import type { ZoneEnvironment } from './zone-launcher.ts';
 import { runtimeName } from './zone-name.ts';
+import { ZoneSpawner } from './zone-spawner.ts';
 import { ZoneStore } from './zone-state.ts';
 import { ZoneWatch } from './zone-watch.ts';
 import { ZonesDriver } from './zones.driver.ts';
@@ -49,6 +50,8 @@ export const zonesConfig = z.strictObject({
     .prefault({}),
   /** Directories of the node below which guests may mount paths, read-only or not. Default: none. */
   hostPaths: z.array(z.string().regex(/^\//, 'an absolute path')).max(100).default([]),
+  /** What launches zones: `auto` is one process for all of them where there are perl, root and overlays, else a script for each. */
+  launcher: z.enum(['auto', 'script']).default('auto'),
   /** How long the start of a zone may take. */
   startTimeoutMs: z.int().min(100).max(600_000).default(10_000),
   /** How often all zones are looked at, besides the ends that are announced. */
@@ -160,7 +163,7 @@ async function createLinuxZones(context: PluginContext, config: ZonesConfig): Pr
 async function makeEnvironment(
   abilities: HostAbilities,
   config: ZonesConfig,
-  { dataDir, stateDir, clock, node }: PluginContext,
+  { dataDir, stateDir, clock, node, scope }: PluginContext,
 ): Promise<ZoneEnvironment> {
   const store = new ZoneStore(dataDir);
   await store.prepare();
@@ -174,10 +177,14 @@ async function makeEnvironment(
   const holderPrefix = `${runtimeName} ${node?.id ?? 'local'}/`;
   const there = (await store.zones()).map((zone) => `${holderPrefix}${store.state(zone)?.spec.instance}`);
   await images.sweepHolds(holderPrefix, new Set(there));
+  const toolbox = await prepareToolbox(dataDir);
+  const spawner = config.launcher === 'auto' ? spawnerFor(abilities, toolbox, dataDir) : undefined;
+  if (spawner && !scope.closed) scope.defer('spawner of zones', () => spawner.close());
   return {
     dataDir,
     stateDir,
-    toolbox: await prepareToolbox(dataDir),
+    toolbox,
+    spawner,
     images,
     hostPaths: config.hostPaths,
     holderPrefix,
@@ -189,4 +196,10 @@ async function makeEnvironment(
     logMaxBytes: config.logs.maxBytes,
     startTimeoutMs: config.startTimeoutMs,
   };
+}
+
+/** Zones in user namespaces, and those without an overlay, are launched by scripts. */
+function spawnerFor(abilities: HostAbilities, { spawner }: Toolbox, dataDir: string): ZoneSpawner | undefined {
+  if (abilities.rootless || !abilities.overlay || !spawner || dataDir.includes('\n')) return undefined;
+  return new ZoneSpawner(spawner, `cloudos zones ${digest(dataDir, 10)}`);
 }

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { digest, findTool, removeTree, timedLogger, toolEnvironment } from '@cloudos/host-tools';
 import { seccompLoader } from './seccomp-loader.ts';
+import { spawnerProgram } from './spawner-program.ts';
 
 /** Where a zone finds what brings its programs to life: read-only, and no part of its userland. */
 export const toolboxTarget = '.zone';
@@ -28,6 +29,8 @@ export interface Toolbox {
   readonly tool?: (name: ZoneTool) => readonly string[];
   /** Words that run the logger on the host; undefined without perl. */
   readonly logger: readonly string[] | undefined;
+  /** Words that run the program that launches zones; undefined without perl, or where system calls are numbered otherwise. */
+  readonly spawner: readonly string[] | undefined;
 }
 
 /**
@@ -51,6 +54,7 @@ export async function prepareToolbox(dataDir: string): Promise<Toolbox> {
     seccomp: existsSync(join(box, 'seccomp')) ? [`/${toolboxTarget}/seccomp`] : [],
     ...(existsSync(join(box, 'bin')) ? { tool: (tool) => [...prefix, `/${toolboxTarget}/bin/${tool}`] } : {}),
     logger: perl === undefined ? undefined : [perl, join(directory, 'logger.pl')],
+    spawner: perl === undefined || !spawnerProgram() ? undefined : [perl, join(directory, 'spawner.pl')],
   };
 }
 
@@ -64,6 +68,7 @@ async function make(directory: string, tools: readonly (readonly [string, string
     if (seccomp) await writeFile(join(box, 'seccomp'), seccomp, { mode: 0o755 });
   }
   await writeFile(join(half, 'logger.pl'), timedLogger);
+  await writeFile(join(half, 'spawner.pl'), spawnerProgram() ?? '');
   const box = join(half, 'tools', toolboxTarget);
   try {
     await writeFile(join(half, 'loader-name'), (await copyTools(box, tools)) ?? '');
@@ -104,5 +109,5 @@ function loaderOptions(name: string, at = `/${toolboxTarget}`): string[] {
 
 function fingerprintOf(paths: readonly string[]): string {
   const times = paths.map((path) => [path, statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0]);
-  return digest(JSON.stringify([toolboxVersion, timedLogger, times]), 12);
+  return digest(JSON.stringify([toolboxVersion, timedLogger, spawnerProgram(), times]), 12);
 }

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { digest } from '@cloudos/host-tools';
 import { toolboxTarget } from './toolbox.ts';
 
-/** One line of the zone's fstab: mounted in order by one `mount --all`. */
+/** One mount of a zone, in the terms of fstab(5). */
 export interface ZoneMount {
   readonly source: string;
   /** Inside of the zone. */
@@ -139,11 +139,19 @@ export async function writeOwnFiles(own: string, name: string, address: string |
   await writeFile(join(own, 'etc/hostname'), `${name}\n`);
 }
 
-/** fstab(5): blanks as octal. A source that begins with @ is a path in the zone's own root. */
-export function fstabLine(mount: ZoneMount, root: string): string {
+/** The mount with its paths as the host has them. A source that begins with @ is a path in the zone's own root. */
+export function inRoot(mount: ZoneMount, root: string): ZoneMount {
   const source = mount.source.startsWith('@') ? root + mount.source.slice(1) : mount.source;
-  const target = mount.target === '/' ? root : root + mount.target;
-  return `${[source, target].map(escapeBlank).join(' ')} ${mount.type} ${mount.options} 0 0`;
+  return { ...mount, source, target: mount.target === '/' ? root : root + mount.target };
+}
+
+/** The mounts as fstab(5), blanks as octal. */
+export function fstabOf(mounts: readonly ZoneMount[]): string {
+  return mounts
+    .map(({ source, target, type, options }) => {
+      return `${[source, target].map(escapeBlank).join(' ')} ${type} ${options} 0 0\n`;
+    })
+    .join('');
 }
 
 function escapeBlank(text: string): string {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type ControlGroups,
@@ -16,14 +16,16 @@ import type { ImageStore } from '@cloudos/images';
 import { macOf, type NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
+import { launchPlanText, planName, takenPlanName } from './launch-plan-text.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
 import type { Toolbox } from './toolbox.ts';
-import { type Userland, writeOwnFiles } from './userland.ts';
+import { fstabOf, type Userland, writeOwnFiles } from './userland.ts';
 import { makeZoneDisk } from './zone-disk.ts';
 import { hostNameOf, ownerName, zoneName } from './zone-name.ts';
 import { zoneLimits, zoneRequests } from './zone-options.ts';
-import { fstabOf, makeMountPoints, writtenTo, type ZoneRoot, zoneRoot } from './zone-root.ts';
+import { makeMountPoints, writtenTo, type ZoneRoot, zoneMounts, zoneRoot } from './zone-root.ts';
+import type { ZoneSpawner } from './zone-spawner.ts';
 import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
 
 /** What zones of one node are made with. */
@@ -44,6 +46,8 @@ export interface ZoneEnvironment {
   readonly network: NodeNetwork | undefined;
   readonly logMaxBytes: number;
   readonly startTimeoutMs: number;
+  /** Absent: each zone is launched by a script of its own. */
+  readonly spawner: ZoneSpawner | undefined;
 }
 
 /** The environment that a guest's programs begin with. */
@@ -82,8 +86,10 @@ export async function launchZone(environment: ZoneEnvironment, state: ZoneState)
   const zone = zoneName(state.spec.instance);
   const directory = environment.store.directory(zone);
   await environment.store.forgetRun(zone);
-  await prepareFiles(environment, state, zone, directory);
-  await runLauncher(environment, directory);
+  const plan = await prepareFiles(environment, state, zone, directory);
+  const { spawner, startTimeoutMs } = environment;
+  if (spawner) await launchByPlan(spawner, directory, plan, startTimeoutMs);
+  else await launchByScript(directory, plan, startTimeoutMs);
   const run = environment.store.run(zone);
   if (!run || run.launch !== state.launch)
     throw new CloudosError('GUEST_START_FAILED', `${zone}: no record of the run`);
@@ -107,28 +113,36 @@ export async function forwardPorts(
   return { ...state, ports: forwarder.ports, forwarder: forwarder.process };
 }
 
+/** Makes all that a launch needs: files of the zone and its control groups, which take the kernel as long as the files. */
 async function prepareFiles(
   environment: ZoneEnvironment,
   state: ZoneState,
   zone: string,
   directory: string,
-): Promise<void> {
+): Promise<LaunchPlan> {
+  const { template } = state.spec;
+  const groups = environment.groups.make(zone, zoneLimits(template), zoneRequests(template));
+  const files = prepareDirectory(environment, state, directory);
+  const [controlGroups, root] = await Promise.all([groups, files]);
+  return launchPlan(environment, state, root, controlGroups);
+}
+
+/** What a run before may have left beside the layers of the zone. */
+const filesOfRun = ['own', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up', 'disk.img', takenPlanName];
+
+async function prepareDirectory(environment: ZoneEnvironment, state: ZoneState, directory: string): Promise<ZoneRoot> {
   const { spec } = state;
-  const root = await zoneRoot(environment, spec, state.image);
   const layers = layersOf(environment);
-  const names = [...layers, 'own', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up', 'disk.img'];
-  for (const name of names) await removeTree(join(directory, name));
+  const ofRuns = new Set([...filesOfRun, ...layers]);
+  const left = (await readdir(directory)).filter((name) => ofRuns.has(name) || name.startsWith(planName('')));
+  for (const name of left) await removeTree(join(directory, name));
   const own = join(directory, 'own');
   await mkdir(own, { mode: 0o755 });
   await writeOwnFiles(own, hostNameOf(spec), state.address);
   await makeMountPoints(own, await checkMounts(spec.template.mounts, environment.hostPaths));
-  const limits = zoneLimits(spec.template);
-  if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, limits.diskBytes, layers);
+  if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, zoneLimits(spec.template).diskBytes, layers);
   else for (const name of layers) await mkdir(join(directory, name), { mode: 0o755 });
-  await writeFile(join(directory, 'fstab'), fstabOf(environment, root, spec, directory));
-  const controlGroups = await environment.groups.make(zone, limits, zoneRequests(spec.template));
-  const plan = await launchPlan(environment, state, root, controlGroups);
-  await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
+  return zoneRoot(environment, spec, state.image);
 }
 
 /** Directories for what the zone writes: of its root, and of its own copies of the host's programs. */
@@ -178,6 +192,7 @@ async function launchPlan(
     logSizes: await logSizes(directory),
     ...(toolbox.logger === undefined ? {} : { logger: toolbox.logger }),
     root,
+    mounts: zoneMounts(environment, root, state.spec, directory),
     user: root.user,
     ...(byRlimit ? { processMax: limits.pids } : {}),
     workingDir: root.workingDir,
@@ -188,10 +203,23 @@ async function launchPlan(
   };
 }
 
+/** By the spawner: the plan is a file that it takes. */
+async function launchByPlan(
+  spawner: ZoneSpawner,
+  directory: string,
+  plan: LaunchPlan,
+  timeoutMs: number,
+): Promise<void> {
+  await writeFile(join(directory, planName(plan.launch)), launchPlanText(plan), { mode: 0o600 });
+  const report = await spawner.launch(directory, plan.launch, timeoutMs);
+  if (report !== 'ok') throw await launchFailure(directory, report, '');
+}
+
 /** Runs the script's `launch` to its end. Past the deadline its whole process group is killed, the shim with it. */
-async function runLauncher({ startTimeoutMs }: ZoneEnvironment, directory: string): Promise<void> {
-  const errors = join(directory, 'start.err');
-  const output = openSync(errors, 'w', 0o600);
+async function launchByScript(directory: string, plan: LaunchPlan, timeoutMs: number): Promise<void> {
+  await writeFile(join(directory, 'fstab'), fstabOf(plan.mounts));
+  await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
+  const output = openSync(join(directory, 'start.err'), 'w', 0o600);
   const ended = await new Promise<string>((resolve) => {
     const child = spawn('/bin/sh', [join(directory, 'start.sh'), 'launch'], {
       cwd: '/',
@@ -201,8 +229,8 @@ async function runLauncher({ startTimeoutMs }: ZoneEnvironment, directory: strin
     });
     const timer = setTimeout(() => {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      resolve(`did not end in ${startTimeoutMs} ms`);
-    }, startTimeoutMs);
+      resolve(`did not end in ${timeoutMs} ms`);
+    }, timeoutMs);
     child.once('error', (error) => resolve(String(error)));
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
@@ -211,10 +239,15 @@ async function runLauncher({ startTimeoutMs }: ZoneEnvironment, directory: strin
   });
   closeSync(output);
   if (ended === '') return;
-  const [, code = '', ...words] = (await readFile(join(directory, 'failed'), 'utf8').catch(() => '')).trim().split(' ');
-  const said = (await readFile(errors, 'utf8').catch(() => '')).trim().slice(-2_000);
+  throw await launchFailure(directory, await readFile(join(directory, 'failed'), 'utf8').catch(() => ''), ended);
+}
+
+/** @param report `fail <code> <words>`, or nothing */
+async function launchFailure(directory: string, report: string, ended: string): Promise<CloudosError> {
+  const [, code = '', ...words] = report.trim().split(' ');
+  const said = (await readFile(join(directory, 'start.err'), 'utf8').catch(() => '')).trim().slice(-2_000);
   const known =
     Object.hasOwn(errorCodes, code) && code !== 'HOST_COMMAND_FAILED' ? (code as ErrorCode) : 'GUEST_START_FAILED';
   const message = [words.join(' '), said].filter(Boolean).join(': ') || `the launch ${ended}`;
-  throw new CloudosError(known, known === 'COMMAND_NOT_FOUND' ? 'the command does not exist in the zone' : message);
+  return new CloudosError(known, known === 'COMMAND_NOT_FOUND' ? 'the command does not exist in the zone' : message);
 }

@@ -3,6 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import { planName } from './launch-plan-text.ts';
 import { isForwarding } from './port-forwarder.ts';
 import { removeSkeletons } from './userland.ts';
 import { forwardPorts, launchZone, planLaunch, type ZoneEnvironment } from './zone-launcher.ts';
@@ -101,8 +102,9 @@ export class ZoneLifecycle {
   }
 
   /** Removes what belongs to the node and not to one zone. */
-  async purgeNode({ store, network, groups, dataDir }: ZoneEnvironment): Promise<void> {
+  async purgeNode({ store, network, groups, dataDir, spawner }: ZoneEnvironment): Promise<void> {
     this.#watch.end();
+    await spawner?.close();
     await network?.remove();
     groups.removeParents();
     await removeSkeletons(dataDir);
@@ -123,7 +125,8 @@ export class ZoneLifecycle {
     if (run && signalProcess(run.init, 'SIGKILL'))
       await until(goneMaxMs, () => !isAlive(run.init) && !isAlive(run.shim));
     if (state?.launch !== undefined && run?.launch !== state.launch) {
-      // A launch that was cut off: whatever runs its script belongs to it.
+      // A launch that was cut off: a spawner may not have taken it yet, and whatever goes by its script belongs to it.
+      await rm(join(store.directory(zone), planName(state.launch)), { force: true });
       processes.push(...processesWithArgument(join(store.directory(zone), 'start.sh')));
     }
     if (state?.forwarder) processes.push(state.forwarder);

@@ -6,7 +6,7 @@ import { commandLine, type ImageProgram, type ImageStore, rootDirectory } from '
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
 import type { Toolbox, ZoneTool } from './toolbox.ts';
-import { fstabLine, protectiveMounts, type Userland, type ZoneMount } from './userland.ts';
+import { inRoot, protectiveMounts, type Userland, type ZoneMount } from './userland.ts';
 import { hostNameOf } from './zone-name.ts';
 import { brandOf, zoneLimits } from './zone-options.ts';
 
@@ -155,8 +155,8 @@ export function writtenTo(spec: GuestSpec): 'disk' | '.' {
   return zoneLimits(spec.template).diskBytes > 0 && !spec.template.readOnlyRoot ? 'disk' : '.';
 }
 
-/** The zone's fstab(5): its disk if it has one, its root, and what is mounted over that. */
-export function fstabOf(parts: RootParts, root: ZoneRoot, spec: GuestSpec, directory: string): string {
+/** What is mounted for a zone, in order: its disk if it has one, its root, and what lies over that. Targets are paths of the host. */
+export function zoneMounts(parts: RootParts, root: ZoneRoot, spec: GuestSpec, directory: string): ZoneMount[] {
   const { abilities } = parts;
   const target = join(directory, 'root');
   const place = writtenTo(spec);
@@ -165,16 +165,12 @@ export function fstabOf(parts: RootParts, root: ZoneRoot, spec: GuestSpec, direc
     ? `ro,lowerdir=${lower}`
     : `lowerdir=${lower},upperdir=${place}/upper,workdir=${place}/work`;
   const flags = `nosuid,nodev${abilities.rootless ? ',userxattr' : ''}`;
-  const lines = [
-    ...(place === 'disk'
-      ? [`${join(directory, 'disk.img')} ${join(directory, 'disk')} ext4 loop,nosuid,nodev 0 0`]
-      : []),
-    ...(abilities.overlay
-      ? [fstabLine({ source: 'overlay', target: '/', type: 'overlay', options: `${layers},${flags}` }, target)]
-      : []),
-    ...root.mounts.map((mount) => fstabLine({ ...mount, options: mount.options.replaceAll('%', place) }, target)),
+  const disk = { source: join(directory, 'disk.img'), target: join(directory, 'disk'), type: 'ext4' };
+  return [
+    ...(place === 'disk' ? [{ ...disk, options: 'loop,nosuid,nodev' }] : []),
+    ...(abilities.overlay ? [{ source: 'overlay', target, type: 'overlay', options: `${layers},${flags}` }] : []),
+    ...root.mounts.map((mount) => inRoot({ ...mount, options: mount.options.replaceAll('%', place) }, target)),
   ];
-  return `${lines.join('\n')}\n`;
 }
 
 /** Makes the layer of the zone's own: its names, and a place for each mount that no link of the image leads away. */
