@@ -59,6 +59,9 @@ _Noreturn void machine_end(int code, int signal);
 int oom_kills(void);
 int processes(void);
 
+/* mounts.c: paths of the node, below that root. 0, or what failed. */
+const char *mount_paths(const char *root, struct fields fields);
+
 /* pod.c */
 struct session;
 /* 0, or -1 with what failed, or the errno of the failure. */

@@ -165,6 +165,8 @@ static const char *mount_root(int index, struct fields fields) {
   const char *failed = laid[index] ? 0 : lay_root(index), *root = numbered(guest_root, index);
   if (failed) return failed;
   own_files(root, fields);
+  failed = mount_paths(root, fields);
+  if (failed) return failed;
   if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
   if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
   return 0;

@@ -81,7 +81,7 @@ const char *machine_root(struct fields fields) {
   snprintf(memory, sizeof memory, "%ldK", number_in("/proc/meminfo", "MemAvailable:") - reserved_kilobytes);
   limit("memory.max", memory);
   if (pids) limit("pids.max", pids);
-  return 0;
+  return mount_paths("/", fields);
 }
 
 int machine_enter(void) {

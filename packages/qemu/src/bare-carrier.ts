@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { findTool } from '@cloudos/host-tools';
 import type { QemuLaunch } from './carrier.ts';
+import { besideDaemon, mountsScript } from './mounts.ts';
 import { ProcessCarrier } from './process-carrier.ts';
 import type { VmHost } from './vm-plugin.ts';
 
@@ -19,12 +20,18 @@ export function bareCarrier(host: VmHost): ProcessCarrier {
 }
 
 const tun = '/dev/net/tun';
+/** Its user may not open the device of taps: it gets one of its own, at the place where QEMU looks, seen by nobody else. */
+const tapScript = `mount -t tmpfs -o mode=755,size=64k tmpfs /dev/net && mknod -m 666 ${tun} c 10 200`;
 
 function bareCommand(host: VmHost, run: QemuLaunch): string[] {
   const dropped = withoutPrivileges(host, [host.qemu.path, ...run.args]);
-  if (host.rootless || run.tap === undefined || isOpenToAll(tun)) return dropped;
-  // Its user may not open the device of taps: it gets one of its own, at the place where QEMU looks, seen by nobody else.
-  const script = `mount -t tmpfs -o mode=755,size=64k tmpfs /dev/net && mknod -m 666 ${tun} c 10 200 && exec "$@"`;
+  if (host.rootless) return dropped;
+  const { user } = host.config;
+  const own = [
+    ...(run.tap === undefined || isOpenToAll(tun) ? [] : [tapScript]),
+    ...(run.mounts ? [mountsScript(run.mounts)] : []),
+  ];
+  if (own.length === 0) return dropped;
   return [
     findTool('unshare') ?? 'unshare',
     '--mount',
@@ -32,8 +39,9 @@ function bareCommand(host: VmHost, run: QemuLaunch): string[] {
     'private',
     '/bin/sh',
     '-c',
-    script,
+    [...own, 'exec "$@"'].join(' && '),
     'sh',
+    ...(run.mounts ? besideDaemon(run.directory, run.launch, user) : []),
     ...dropped,
   ];
 }

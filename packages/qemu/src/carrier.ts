@@ -1,5 +1,6 @@
 import type { ProcessIdentity } from '@cloudos/host-tools';
 import type { GuestStats, ResourceVector } from '@cloudos/sdk';
+import type { MachineMounts } from './mounts.ts';
 
 /** One run of QEMU for a guest. Paths in `args` are relative to the machine's directory, or those of `files`. */
 export interface QemuLaunch {
@@ -10,12 +11,14 @@ export interface QemuLaunch {
   /** Tells this run from every other. */
   readonly launch: string;
   readonly args: readonly string[];
-  /** Opened for reading before privileges are dropped: `/dev/fd/3` and on. At most 6. */
+  /** Opened for reading before privileges are dropped: `/dev/fd/3` and on. At most 7. */
   readonly files: readonly string[];
   /** The chardev `console` is kept in a file of its own. */
   readonly console?: boolean;
   /** Containers whose output is kept in directories of their own, from `out1` and `err1` on. */
   readonly containers?: readonly string[];
+  /** Served beside QEMU, on the socket `../fs/socket`. */
+  readonly mounts?: MachineMounts;
   /** Of QEMU itself: its memory with the guest's in it, its processor time. 0: no limit. */
   readonly limits: ResourceVector;
   readonly requests: ResourceVector;

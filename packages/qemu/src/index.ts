@@ -9,6 +9,13 @@ export { bareCarrier, withoutPrivileges } from './bare-carrier.ts';
 export type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
 export { explainEnd } from './explain-end.ts';
 export { loadState, migrated, saveState } from './migration.ts';
+export {
+  checkMachineMounts,
+  hasMounts,
+  type MachineMounts,
+  mountFields,
+  mountsObstacle,
+} from './mounts.ts';
 export { ProcessCarrier, type ProcessCarrierOptions, prepareRun, startScript } from './process-carrier.ts';
 export { QmpClient, type QmpConnectOptions, type QmpEvent, withQmp } from './qmp.ts';
 export { type ShimPlan, shimScript } from './shim-script.ts';

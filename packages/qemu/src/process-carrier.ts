@@ -15,6 +15,7 @@ import {
 } from '@cloudos/host-tools';
 import { CloudosError, type GuestStats, guestContainersMax } from '@cloudos/sdk';
 import type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
+import { daemonArgument, mountsDir } from './mounts.ts';
 import { type ContainerLogs, shimScript } from './shim-script.ts';
 import { containerDirectory } from './vm-containers.ts';
 import { machineDir, type VmStore } from './vm-state.ts';
@@ -63,6 +64,7 @@ export class ProcessCarrier implements Carrier {
     const { store, groups, joinsGroups = true } = this.#options;
     const { directory, name } = run;
     await prepareRun(store, name);
+    if (run.mounts) await mkdir(join(directory, mountsDir), { recursive: true, mode: 0o711 });
     const controlGroups = joinsGroups ? await groups.make(name, run.limits, run.requests) : [];
     const script = shimScript({
       launch: run.launch,
@@ -123,7 +125,8 @@ export class ProcessCarrier implements Carrier {
     await this.kill(name);
     if (run) await until(goneMaxMs, () => !isAlive(run.child) && !isAlive(run.shim));
     await inner?.remove(name);
-    const left = processesWithArgument(join(store.directory(name), 'shim.sh'));
+    const started = [join(store.directory(name), 'shim.sh'), daemonArgument(store.directory(name))];
+    const left = started.flatMap((argument) => processesWithArgument(argument));
     if (run) left.push(run.child, run.shim);
     for (const process of left) signalProcess(process, 'SIGKILL');
     const gone = await until(goneMaxMs, () => left.every((process) => !isAlive(process)) && groups.remove(name));
@@ -146,8 +149,9 @@ export class ProcessCarrier implements Carrier {
   }
 
   async lastWords(name: string): Promise<string> {
-    const file = join(this.#options.store.directory(name), 'qemu.log');
-    return (await readFile(file, 'utf8').catch(() => '')).trim().slice(-2_000);
+    const directory = this.#options.store.directory(name);
+    const said = async (file: string) => (await readFile(join(directory, file), 'utf8').catch(() => '')).trim();
+    return `${await said('fs.log')}\n${await said('qemu.log')}`.trim().slice(-2_000);
   }
 
   async purge(): Promise<void> {
@@ -192,7 +196,19 @@ export class ProcessCarrier implements Carrier {
 export async function prepareRun(store: VmStore, name: string): Promise<void> {
   const directory = store.directory(name);
   await rm(join(store.exitsDir, name), { force: true });
-  const own = ['run', 'ended', 'qemu.log', 'stdout.end', 'stderr.end', 'pid', 'console', 'console.1', 'console.end'];
+  const own = [
+    'run',
+    'ended',
+    'qemu.log',
+    'stdout.end',
+    'stderr.end',
+    'pid',
+    'fs.log',
+    'fs.end',
+    'console',
+    'console.1',
+    'console.end',
+  ];
   const left = [...own, ...['out', 'err', 'console', 'qmp', 'agent', 'end'].map((file) => join(machineDir, file))];
   for (let index = 1; index < guestContainersMax; index++) {
     left.push(join(machineDir, `out${index}`), join(machineDir, `err${index}`));

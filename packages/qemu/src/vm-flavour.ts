@@ -1,5 +1,6 @@
 import type { ExecRequest, ExecSession, GuestExit, GuestSpec, GuestStats, Probe, ProbeResult } from '@cloudos/sdk';
 import type { QemuEnd } from './carrier.ts';
+import type { MachineMounts } from './mounts.ts';
 import type { QmpClient } from './qmp.ts';
 import type { VmState } from './vm-state.ts';
 
@@ -14,7 +15,7 @@ export interface Vm {
 /** How a virtual machine is made. The driver adds monitor, consoles (chardevs `out` and `err`) and netdev `n0`. */
 export interface Machine {
   readonly args: readonly string[];
-  /** Opened for reading: `/dev/fd/3` and on in `args`. At most 6. */
+  /** Opened for reading: `/dev/fd/3` and on in `args`. At most 7. */
   readonly files: readonly string[];
   /** What QEMU needs in all: the guest's memory and its own. */
   readonly memoryBytes: number;
@@ -26,6 +27,8 @@ export interface Machine {
   readonly console?: boolean;
   /** Containers beside the first: what they write comes out of the chardevs `out1` and `err1`, `out2` and `err2`, and so on. */
   readonly containers?: readonly string[];
+  /** Paths of the node that it sees, through a device `vhost-user-fs` on the chardev `fs`; its memory has to be shared. */
+  readonly mounts?: MachineMounts;
   /** QEMU is started to take a state over: the flavour does so in `started`. */
   readonly incoming?: boolean;
   /** False: the card offers the guest no help of the tap (checksums, segmentation). Default true. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isAlive } from '@cloudos/host-tools';
 import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudos/sdk';
 import { loadState } from './migration.ts';
+import { mountsChardev } from './mounts.ts';
 import { QmpClient } from './qmp.ts';
 import type { Machine, Vm } from './vm-flavour.ts';
 import { forwardedPorts, hub, innerTap, macOfGuest, netdev, plugIntoHub, type VmBridge } from './vm-network.ts';
@@ -124,6 +125,7 @@ export class VmLifecycle {
       args: [
         ...monitorArguments(launch),
         ...containerConsoles(machine.containers ?? []),
+        ...(machine.mounts ? mountsChardev : []),
         ...card,
         ...machine.args,
         // Nothing of the guest runs before all around it is in place.
@@ -133,6 +135,7 @@ export class VmLifecycle {
       files: machine.files,
       ...(machine.console ? { console: true } : {}),
       ...(machine.containers ? { containers: machine.containers } : {}),
+      ...(machine.mounts ? { mounts: machine.mounts } : {}),
       limits: qemuLimits(state, machine),
       requests: state.spec.template.requests,
       ...(tap === undefined ? {} : { tap }),

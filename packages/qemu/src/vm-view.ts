@@ -1,5 +1,6 @@
 import type { GuestAddress, GuestExit, GuestStatus } from '@cloudos/sdk';
 import type { Carrier, QemuRun } from './carrier.ts';
+import { daemonEnd } from './mounts.ts';
 import type { Vm, VmFlavour } from './vm-flavour.ts';
 import type { VmNetworkState, VmState, VmStore } from './vm-state.ts';
 
@@ -28,11 +29,13 @@ export async function viewVm(environment: VmEnvironment, name: string): Promise<
   if (run.phase === 'unborn') return { ...vm, phase: 'unborn' };
   if (run.phase === 'running') return { ...vm, phase: 'running', run };
   const told = await flavour.explain(vm, run.end);
+  const why = told.exitCode === null ? await daemonEnd(vm.directory, state.launch) : undefined;
   const stopped = state.stopping === state.launch;
   const exit: GuestExit = {
     instance: state.spec.instance,
     attempt: state.attempt,
     ...told,
+    ...(why === undefined ? {} : { message: why }),
     ...(stopped ? { reason: 'stopped' } : {}),
   };
   return { ...vm, phase: 'exited', run, exit };

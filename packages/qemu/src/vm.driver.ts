@@ -196,6 +196,7 @@ export class VmDriver implements GuestDriver {
     return this.#locks.run(guestName(instance), async () => {
       const view = this.#running(await this.#view(environment, instance), true);
       const machine = await environment.flavour.machine(view);
+      if (machine.mounts) refuseMounts(instance);
       await environment.flavour.beforeSnapshot?.(view);
       const snapshots = new VmSnapshots(view.directory, this.#parts.runtime);
       const work = join(view.directory, machineDir);
@@ -289,4 +290,11 @@ export class VmDriver implements GuestDriver {
   #status(view: VmView): GuestStatus {
     return statusOf(this.#parts.runtime, view);
   }
+}
+
+/** The daemon that serves them keeps files open, and cannot write that down. @throws CloudosError GUEST_UNSUPPORTED */
+function refuseMounts(instance: string): never {
+  throw new CloudosError('GUEST_UNSUPPORTED', `${instance} has paths of the node: its state does not go without them`, {
+    remedy: 'take snapshots of guests without mounts',
+  });
 }

@@ -8,12 +8,13 @@ const ports = { few: 8, many: 16 } as const;
  * The devices of every machine; the memory, chardevs, block nodes (`disk`, `disk1`, …) and the netdev `n0` come from the
  * caller. A machine has a disk and two ports for each container; the numbers are those that the agent knows.
  * @param containers how many beside the first
+ * @param ram a file; undefined: memory of its own, which others can be given
  */
 export function hardware(
   accelerator: 'kvm' | 'tcg',
   memoryMiB: number,
   containers: number,
-  ram: string,
+  ram: string | undefined,
   share: boolean,
 ): string[] {
   const further = Array.from({ length: containers }, (_, index) => index + 1);
@@ -21,9 +22,10 @@ export function hardware(
     '-device',
     `virtserialport,bus=serial.0,nr=${nr},chardev=${chardev},name=${name}`,
   ];
+  const memory = ram === undefined ? 'memory-backend-memfd' : `memory-backend-file,mem-path=${ram}`;
   return [
     ...['-M', 'microvm,acpi=on,x-option-roms=off,rtc=on,memory-backend=ram', '-m', `${memoryMiB}M`],
-    ...['-object', `memory-backend-file,id=ram,size=${memoryMiB}M,mem-path=${ram},share=${share ? 'on' : 'off'}`],
+    ...['-object', `${memory},id=ram,size=${memoryMiB}M,share=${share ? 'on' : 'off'}`],
     ...['-accel', accelerator === 'tcg' ? 'tcg,tb-size=64' : 'kvm', '-cpu', accelerator === 'tcg' ? 'qemu64' : 'host'],
     ...['-smp', '1', '-no-reboot', '-global', 'virtio-mmio.force-legacy=false'],
     ...['-serial', 'chardev:console', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'],

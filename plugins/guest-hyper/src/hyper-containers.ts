@@ -1,6 +1,6 @@
 import { hostName, resolveEnvironment } from '@cloudos/host-tools';
 import { commandLine, type OciImage } from '@cloudos/images';
-import type { Fields, VmImages } from '@cloudos/qemu';
+import { type Fields, mountFields, type VmImages } from '@cloudos/qemu';
 import { CloudosError, type GuestContainer, type GuestSpec } from '@cloudos/sdk';
 
 /** What is kept about one container: what its image says, as it was when the guest was made. */
@@ -18,7 +18,7 @@ export interface Own extends Program {
 }
 
 /** What is asked for one container, the first or another. */
-type Asked = Pick<GuestContainer, 'image' | 'command' | 'args' | 'workingDir' | 'env' | 'user' | 'mounts'>;
+type Asked = Pick<GuestContainer, 'image' | 'command' | 'args' | 'workingDir' | 'env' | 'user'>;
 
 /** The containers of a guest, the first included. */
 export function containersOf({ template }: GuestSpec): readonly Asked[] {
@@ -38,7 +38,6 @@ async function admit(instance: string, asked: Asked, images: VmImages): Promise<
   const refuse = (what: string): never => {
     throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: ${what}`);
   };
-  if (asked.mounts?.length) refuse('paths of the node cannot be mounted in a virtual machine');
   if (asked.workingDir !== undefined && !asked.workingDir.startsWith('/')) {
     refuse(`the working directory ${asked.workingDir} is not an absolute path`);
   }
@@ -83,6 +82,7 @@ export async function programFields(spec: GuestSpec, own: Own, index: number, st
     ...Object.entries(env).map(([name, value]) => ['env', `${name}=${value}`] as const),
     ['cwd', workingDir],
     ['user', String(user)],
+    ...mountFields(spec, index),
     ...(index === 0 ? limitsOfGuest(spec) : limitsOfContainer(spec, index)),
   ];
 }

@@ -7,13 +7,16 @@ import { commandLine, squashfsDisk } from '@cloudos/images';
 import {
   AgentConnections,
   beginAsCopy,
+  checkMachineMounts,
   containerChannel,
   containerIndex,
   execByAgent,
   explainEnd,
   furtherContainers,
+  hasMounts,
   identity,
   type Machine,
+  type MachineMounts,
   machineDir,
   type QemuEnd,
   type QmpClient,
@@ -30,6 +33,7 @@ import {
   type GuestSpec,
   type GuestStats,
 } from '@cloudos/sdk';
+import { coldMachine } from './cold-boot.ts';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { admitContainers, defaultsOf, imagesOf, type Own, type Program, programFields } from './hyper-containers.ts';
 import { type HyperParts, makeSparse, type Template, type TemplateImage, Templates } from './template.ts';
@@ -41,7 +45,10 @@ const mebibyte = 2 ** 20;
 const overheadBytes = 192 * mebibyte;
 /** What the kernel takes for the disk and the ports of a further container: 12 MB measured. */
 const containerBytes = 16 * mebibyte;
+/** What serves mounts, beside QEMU. */
+const daemonBytes = 64 * mebibyte;
 const bootMaxMs = 20_000;
+const coldBootMaxMs = 60_000;
 /** Images whose disks are remembered. */
 const disksMax = 256;
 const askMaxMs = 5_000;
@@ -50,8 +57,16 @@ export interface HyperOptions {
   readonly parts: HyperParts;
   readonly images: VmImages;
   readonly stateDir: string;
+  /** Directories whose paths guests may mount. */
+  readonly hostPaths: readonly string[];
   readonly memoryBytes: number;
 }
+
+/** What is known of a machine from outside: its agent, how it ended, what its kernel says. */
+const chardevs: readonly string[] = [
+  ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off'],
+  ...['-chardev', 'file,id=end,path=end,append=on', '-chardev', 'file,id=console,path=console.log,append=on'],
+];
 
 /** A container image in a virtual machine of its own, cloned from a template that has booted already. */
 export class HyperFlavour implements VmFlavour {
@@ -71,6 +86,7 @@ export class HyperFlavour implements VmFlavour {
 
   async admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>> {
     checkSpec(spec);
+    await checkMachineMounts(spec, this.#options.hostPaths);
     return { ...(await admitContainers(spec, this.#options.images)) };
   }
 
@@ -79,7 +95,7 @@ export class HyperFlavour implements VmFlavour {
     const digests = imagesOf(ownOf(state));
     for (const digest of digests) await images.hold(digest, name);
     try {
-      await this.#template(state);
+      await (hasMounts(state.spec) ? this.#images(state) : this.#template(state));
     } catch (error) {
       for (const digest of digests) await images.release(digest, name);
       throw error;
@@ -132,19 +148,38 @@ export class HyperFlavour implements VmFlavour {
     return this.#templates.of(this.#mebibytes(state.spec), await this.#images(state));
   }
 
-  async machine({ name, state }: Vm): Promise<Machine> {
+  async machine(vm: Vm): Promise<Machine> {
+    const mounts = await checkMachineMounts(vm.state.spec, this.#options.hostPaths);
+    return mounts.length > 0 ? this.#bootedMachine(vm, { mounts }) : this.#clonedMachine(vm);
+  }
+
+  async #bootedMachine({ state }: Vm, mounts: MachineMounts): Promise<Machine> {
+    const memoryMiB = this.#mebibytes(state.spec);
+    const images = await this.#images(state);
+    const disks = images.map(({ disk }) => disk);
+    const { args, files } = await coldMachine(this.#options.parts, memoryMiB, disks);
+    return {
+      args: [...chardevs, ...args],
+      files,
+      memoryBytes: memoryMiB * mebibyte + overheadBytes + daemonBytes,
+      disks: [],
+      shape: `hyper ${memoryMiB}M mounts ${images.map(({ digest }) => digest).join(' ')}`,
+      containers: furtherContainers(state.spec),
+      mounts,
+      offloads: false,
+    };
+  }
+
+  async #clonedMachine({ name, state }: Vm): Promise<Machine> {
     const memoryMiB = this.#mebibytes(state.spec);
     const images = await this.#images(state);
     const template = await this.#templates.of(memoryMiB, images);
     this.#starting.set(name, template);
     const [disk = '', ...further] = images.map((image) => image.disk);
-    const append = (id: string, path: string) => ['-chardev', `file,id=${id},path=${path},append=on`];
     const digests = images.map(({ digest }) => digest).join(' ');
     return {
       args: [
-        ...['-chardev', 'socket,id=agent,path=agent,server=on,wait=off'],
-        ...append('end', 'end'),
-        ...append('console', 'console.log'),
+        ...chardevs,
         ...rootDisk('/dev/fd/3'),
         ...further.flatMap((_, index) => rootDisk(`/dev/fd/${index + 5}`, index + 1)),
         ...hardware(this.#options.parts.accelerator, memoryMiB, further.length, '/dev/fd/4', false),
@@ -160,7 +195,8 @@ export class HyperFlavour implements VmFlavour {
   }
 
   async started(vm: Vm, qmp: QmpClient, resumed: boolean): Promise<void> {
-    if (!resumed) {
+    const booted = hasMounts(vm.state.spec);
+    if (!resumed && !booted) {
       const { stateFile } = this.#starting.get(vm.name) ?? (await this.#template(vm.state));
       await beginAsCopy(qmp, join(vm.directory, machineDir), stateFile);
     }
@@ -173,7 +209,9 @@ export class HyperFlavour implements VmFlavour {
     for (let index = 0; index <= own.containers.length; index++) {
       const program = await programFields(spec, own, index, this.#options.stateDir);
       const fields = [...about, ...program];
-      if (index === 0) await agent.ask(types.boot, 0, fields, types.started, bootMaxMs);
+      // What is said to a machine that boots waits in the socket until its agent is there.
+      const maxMs = booted ? coldBootMaxMs : bootMaxMs;
+      if (index === 0) await agent.ask(types.boot, 0, fields, types.started, maxMs);
       else await agent.ask(types.container, containerChannel(index), fields, types.started, bootMaxMs);
     }
   }

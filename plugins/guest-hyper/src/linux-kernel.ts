@@ -9,8 +9,8 @@ export interface LinuxKernel {
   readonly modules: readonly string[];
 }
 
-/** What the agent needs, and the kernel may have built in: a transport, consoles, disk, network, the root. */
-const wanted = ['virtio_mmio', 'virtio_console', 'virtio_blk', 'virtio_net', 'squashfs', 'overlay'];
+/** What the agent needs, and the kernel may have built in: a transport, consoles, disk, network, the root, mounts. */
+const wanted = ['virtio_mmio', 'virtio_console', 'virtio_blk', 'virtio_net', 'squashfs', 'overlay', 'virtiofs'];
 
 /**
  * The newest kernel for clouds that is installed (Debian: linux-image-cloud-amd64): small, and made for virtio.

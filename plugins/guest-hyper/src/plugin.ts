@@ -6,6 +6,7 @@ import {
   buildAgent,
   buildObstacle,
   createVmDriver,
+  mountsObstacle,
   type VmDriver,
   type VmHost,
   VmImages,
@@ -20,6 +21,8 @@ import { findKernel } from './linux-kernel.ts';
 
 export const hyperConfig = z.strictObject({
   ...vmConfigShape,
+  /** Directories of the node; guests may mount what lies in them. */
+  hostPaths: z.array(z.string().startsWith('/', 'an absolute path')).max(100).default([]),
   /** Memory of a guest without a limit. */
   memoryBytes: z
     .int()
@@ -57,6 +60,7 @@ export const guestHyper = definePlugin({
     pidsLimit: true,
     diskLimit: true,
     readOnlyRoot: true,
+    mounts: true,
     secrets: true,
     pods: true,
   },
@@ -90,8 +94,10 @@ async function makeRuntime(host: VmHost, config: HyperConfig): Promise<VmRuntime
     },
     images,
     stateDir,
+    hostPaths: config.hostPaths,
     memoryBytes: config.memoryBytes,
   });
+  const withoutMounts = mountsObstacle();
   const features = {
     carrier: 'bare',
     kernel: kernel.version,
@@ -100,6 +106,7 @@ async function makeRuntime(host: VmHost, config: HyperConfig): Promise<VmRuntime
     pidsLimit: true,
     diskLimit: true,
     pause: true,
+    mounts: withoutMounts === undefined,
     containersPerGuest: guestContainersMax,
   };
   return { flavour, carrier: bareCarrier(host), features, warnings: [] };
