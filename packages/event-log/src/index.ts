@@ -27,6 +27,6 @@ export { type SchemaOptions, withSchemas } from './schemas.log.ts';
 export { SegmentSeeker, type SummarySource, streamNamesMax } from './segment-seeker.ts';
 export { bucketPositions, segmentOf, segmentPositions, summarize } from './segment-summary.ts';
 export { type SubscriptionSource, subscribeTo } from './subscription.ts';
-export { LogTail, tailEventsMin } from './tail.ts';
+export { LogTail, type TailReader, tailEventsMax } from './tail.ts';
 export { assertTrim } from './trim-rule.ts';
 export { type Upcast, Upcasters } from './upcasters.ts';

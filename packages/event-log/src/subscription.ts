@@ -9,7 +9,7 @@ import {
 import { Observable, type Subscriber } from 'rxjs';
 import { compileFilter, type EventPredicate } from './filter.ts';
 import { trimmed } from './range.ts';
-import type { LogTail } from './tail.ts';
+import type { LogTail, TailReader } from './tail.ts';
 
 /** What a subscription draws from. */
 export interface SubscriptionSource {
@@ -36,7 +36,7 @@ export function subscribeTo(
   });
 }
 
-class SubscriptionPump {
+class SubscriptionPump implements TailReader {
   readonly #source: SubscriptionSource;
   readonly #subscriber: Subscriber<readonly RecordedEvent[]>;
   readonly #filter: Filter | undefined;
@@ -44,7 +44,8 @@ class SubscriptionPump {
   readonly #backpressure: Backpressure | undefined;
   #next: number;
   #release: (() => void) | undefined;
-  readonly #leave: () => void;
+  readonly #unfollow: () => void;
+  readonly #uncall: () => void;
 
   constructor(
     source: SubscriptionSource,
@@ -59,12 +60,22 @@ class SubscriptionPump {
     this.#wanted = compileFilter(filter);
     this.#backpressure = backpressure;
     this.#next = Math.max(0, from);
-    this.#leave = source.tail.onClose(() => this.#release?.());
+    this.#unfollow = source.tail.follow(this);
+    this.#uncall = source.tail.onClose(() => this.#release?.());
+  }
+
+  get next(): number {
+    return this.#next;
   }
 
   stop(): void {
     this.#leave();
     this.#release?.();
+  }
+
+  #leave(): void {
+    this.#unfollow();
+    this.#uncall();
   }
 
   async run(): Promise<void> {

@@ -1,11 +1,18 @@
 import type { RecordedEvent } from '@cloudos/sdk';
 
-/** How many of the last events a log keeps in memory at least for subscribers (at most one batch more). */
-export const tailEventsMin = 8192;
+/** How many of the last events a log keeps in memory for subscribers that are behind (at most one batch more). */
+export const tailEventsMax = 8192;
+
+/** How far a subscriber is. */
+export interface TailReader {
+  /** The first position that it has not had yet. */
+  readonly next: number;
+}
 
 /**
- * The last events of a log, shared by all of its subscribers, and the news that there are more.
- * What it holds is bounded by {@link tailEventsMin}, however slow the subscribers: they read what has left it from the log.
+ * The last events of a log, shared by all of its subscribers, and the news that there are more. It lets go of what every
+ * subscriber has had: events that live on are what collecting young objects costs. What it holds is bounded by
+ * {@link tailEventsMax}, however slow the subscribers: they read what has left it from the log.
  */
 export class LogTail {
   #batches: (readonly RecordedEvent[])[] = [];
@@ -13,10 +20,11 @@ export class LogTail {
   #head: number;
   #closed = false;
   readonly #keep: number;
+  readonly #readers = new Set<TailReader>();
   #waiting = new Set<() => void>();
   readonly #closing = new Set<() => void>();
 
-  constructor(head: number, keep: number = tailEventsMin) {
+  constructor(head: number, keep: number = tailEventsMax) {
     this.#head = head;
     this.#keep = keep;
   }
@@ -32,6 +40,7 @@ export class LogTail {
 
   /** Takes the next events, in order and without gap. Never empty. The array must not change any more. */
   publish(events: readonly RecordedEvent[]): void {
+    this.#dropTaken();
     this.#batches.push(events);
     this.#kept += events.length;
     this.#head = events[events.length - 1]!.position;
@@ -48,6 +57,12 @@ export class LogTail {
     this.#kept = 0;
     this.#head = head;
     this.#wake();
+  }
+
+  /** From now on events that this one has not had are kept, within the bound. Returns how to end that. */
+  follow(reader: TailReader): () => void {
+    this.#readers.add(reader);
+    return () => this.#readers.delete(reader);
   }
 
   /** Events from that position, at most `max`: undefined when they have to be read from the log. */
@@ -80,6 +95,17 @@ export class LogTail {
     this.#wake();
     for (const callback of [...this.#closing]) callback();
     this.#closing.clear();
+  }
+
+  #dropTaken(): void {
+    let next = Number.POSITIVE_INFINITY;
+    for (const reader of this.#readers) if (reader.next < next) next = reader.next;
+    let taken = 0;
+    while (taken < this.#batches.length && this.#batches[taken]!.at(-1)!.position < next) {
+      this.#kept -= this.#batches[taken]!.length;
+      taken++;
+    }
+    if (taken > 0) this.#batches.splice(0, taken);
   }
 
   #wake(): void {
