@@ -68,8 +68,22 @@ export function messageOf(encoding: EncodingName, payload: Buffer, opcode: numbe
   return framed(deflated(payload), opcode, true);
 }
 
-/** A message of rows, which covers everything up to `last`. */
-export function rowsMessage(encoding: EncodingName, events: readonly RecordedEvent[], last: number): Buffer {
+/** Events of one message of rows, for the same reason as {@link storedMessageMaxBytes}: about 16 KiB. */
+const rowsOfMessageMax = 32;
+
+/** Messages of rows, one behind the other, which cover everything up to `last`. */
+export function rowsMessages(encoding: EncodingName, events: readonly RecordedEvent[], last: number): Buffer {
+  if (events.length <= rowsOfMessageMax) return rowsMessage(encoding, events, last);
+  const messages: Buffer[] = [];
+  for (let at = 0; at < events.length; at += rowsOfMessageMax) {
+    const part = events.slice(at, at + rowsOfMessageMax);
+    const isEnd = at + rowsOfMessageMax >= events.length;
+    messages.push(rowsMessage(encoding, part, isEnd ? last : (part.at(-1) as RecordedEvent).position));
+  }
+  return Buffer.concat(messages);
+}
+
+function rowsMessage(encoding: EncodingName, events: readonly RecordedEvent[], last: number): Buffer {
   const rows = Buffer.from(encodeRows(events));
   const payload = Buffer.allocUnsafe(batchHeaderBytes + rows.length);
   const first = events[0]?.position ?? last;
@@ -78,21 +92,52 @@ export function rowsMessage(encoding: EncodingName, events: readonly RecordedEve
   return messageOf(encoding, payload, opcodes.binary);
 }
 
-/** A message of batches as they are stored; of the first one, what comes before `from` is not meant. */
-export function storedMessage(encoding: EncodingName, batches: readonly StoredBatch[], from: number): Buffer {
-  const bytes = batches.reduce((sum, batch) => sum + batchHeaderBytes + batch.bytes.length, 0);
-  const isPlain = !encoding.endsWith('-deflate');
-  const message = Buffer.allocUnsafeSlow(bytes + (isPlain ? frameHeaderBytes(bytes) : 0));
-  let at = isPlain ? writeFrameHeader(message, 0, bytes, opcodes.binary) : 0;
+/**
+ * Bytes of one message of stored batches, unless a single batch has more. A client reads 64 KiB at a time: what lies
+ * within is taken as it is, what goes beyond is copied together, and allocating for that costs it more than the messages.
+ */
+export const storedMessageMaxBytes = 16 * 1024;
+
+/** Messages of batches as they are stored, one behind the other; of the first batch, what comes before `from` is not meant. */
+export function storedMessages(encoding: EncodingName, batches: readonly StoredBatch[], from: number): Buffer {
+  const messages: { bytes: number; readonly batches: StoredBatch[] }[] = [];
+  for (const batch of batches) {
+    const bytes = batchHeaderBytes + batch.bytes.length;
+    const message = messages.at(-1);
+    if (message && message.bytes + bytes <= storedMessageMaxBytes) {
+      message.bytes += bytes;
+      message.batches.push(batch);
+    } else messages.push({ bytes, batches: [batch] });
+  }
+  if (encoding.endsWith('-deflate')) {
+    const payloads = messages.map(({ bytes, batches: some }) => {
+      const payload = Buffer.allocUnsafe(bytes);
+      writeStored(payload, 0, some, from);
+      return messageOf(encoding, payload, opcodes.binary);
+    });
+    return Buffer.concat(payloads);
+  }
+  const frames = Buffer.allocUnsafeSlow(messages.reduce((sum, { bytes }) => sum + frameHeaderBytes(bytes) + bytes, 0));
+  let at = 0;
+  for (const { bytes, batches: some } of messages) {
+    at = writeFrameHeader(frames, at, bytes, opcodes.binary);
+    at = writeStored(frames, at, some, from);
+  }
+  return frames;
+}
+
+/** Returns where they end. */
+function writeStored(target: Buffer, begin: number, batches: readonly StoredBatch[], from: number): number {
+  let at = begin;
   for (const batch of batches) {
     const first = Math.max(from, batch.first);
     const last = batch.first + batch.count - 1;
     const stored = batchEncodings.stored;
-    header(message, at, { bytes: batch.bytes.length, encoding: stored, count: last - first + 1, first, last });
-    message.set(batch.bytes, at + batchHeaderBytes);
+    header(target, at, { bytes: batch.bytes.length, encoding: stored, count: last - first + 1, first, last });
+    target.set(batch.bytes, at + batchHeaderBytes);
     at += batchHeaderBytes + batch.bytes.length;
   }
-  return isPlain ? message : messageOf(encoding, message, opcodes.binary);
+  return at;
 }
 
 /** What the stored batches after it refer to. */

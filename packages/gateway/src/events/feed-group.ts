@@ -1,5 +1,5 @@
 import type { RecordedEvent, StoredEvents } from '@cloudos/sdk';
-import { type EncodingName, isBatched, rowsMessage, storedMessage } from './encoding.ts';
+import { type EncodingName, isBatched, rowsMessages, storedMessages } from './encoding.ts';
 import type { FeedBatch } from './feed-batch.ts';
 import type { FeedFilter } from './feed-filter.ts';
 import type { FeedSubscriber } from './feed-subscriber.ts';
@@ -111,14 +111,14 @@ export function storedChunks(
     const end = batches.at(-1);
     if (!end) break;
     const to = end.first + end.count - 1;
-    const bytes = storedMessage(encoding, batches, from);
+    const bytes = storedMessages(encoding, batches, from);
     chunks.push({ first: from, last: to, count: to - from + 1, bytes, structures: stored.structures().length });
     from = to + 1;
   }
   return chunks;
 }
 
-/** Events of one rows message. */
+/** Events of one chunk of rows. */
 const rowsMax = 1024;
 
 export function rowsChunks(
@@ -131,7 +131,7 @@ export function rowsChunks(
   for (let at = 0; at < events.length; at += rowsMax) {
     const part = events.slice(at, at + rowsMax);
     const last = at + rowsMax >= events.length ? batch.last : (part.at(-1) as RecordedEvent).position;
-    chunks.push({ first, last, count: part.length, bytes: rowsMessage(encoding, part, last), structures: 0 });
+    chunks.push({ first, last, count: part.length, bytes: rowsMessages(encoding, part, last), structures: 0 });
     first = last + 1;
   }
   return chunks;

@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@cloudos/sdk';
-import { type EncodingName, frameEvents, isBatched, rowsMessage } from '../encoding.ts';
+import { type EncodingName, frameEvents, isBatched, rowsMessages } from '../encoding.ts';
 import { markerBytes } from '../markers.ts';
 import type { CloseReason, Sink } from '../sink.ts';
 import type { NamedSubscription } from './named-subscription.ts';
@@ -47,7 +47,7 @@ export class NamedConsumer {
     const { encoding } = this.#options;
     const last = (events.at(-1) as RecordedEvent).position;
     this.#sink.write(
-      isBatched(encoding) ? rowsMessage(encoding, events, last) : frameEvents(encoding, events, texts).bytes,
+      isBatched(encoding) ? rowsMessages(encoding, events, last) : frameEvents(encoding, events, texts).bytes,
     );
   }
 
