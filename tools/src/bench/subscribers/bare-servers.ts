@@ -2,18 +2,20 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { RawFile } from '../log-raw-file.ts';
-import { paced } from './paced.ts';
-import { type Pacing, type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
+import { messageBytes, type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
 
-/** As large as an event of the standard subprotocol. */
-export const messageBytes = 520;
 const framesPerWrite = 64;
 
-/** A plain `ws` server that calls `send` for each client and event: what most people write. */
+/**
+ * A plain `ws` server that calls `send` for each client and event: what most people write. It makes events itself, and
+ * passes on what comes from those who connect to `/publish`.
+ */
 export async function plainServer(): Promise<void> {
-  const { url, sockets } = await listen();
+  const { url, sockets } = await listen((message) => {
+    for (const [socket] of sockets) socket.send(message, { binary: false });
+  });
   const text = 'x'.repeat(messageBytes);
   const tasks: ServerTasks = {
     where: async () => ({ url, token: '' }),
@@ -24,45 +26,25 @@ export async function plainServer(): Promise<void> {
         if (sent % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
     },
-    pace: async ({ perSecond, events }: Pacing) => {
-      await paced(perSecond, events, (n) => {
-        const message = stamped(n);
-        for (const [socket] of sockets) socket.send(message);
-      });
-    },
   };
   serveTasks(tasks);
 }
 
 /**
- * The same for one who promises as much as the log does: a message is sent when it is on disk, where it was written with
+ * One that passes messages on for one who promises as much as the log does: a message is sent when it is on disk, where it was written with
  * all that had gathered while the write before it was being flushed.
  */
 export async function durableServer(directory: string): Promise<void> {
-  const { url, sockets } = await listen();
   const file = new RawFile(join(directory, 'durable-ws'), durableBytes);
-  const tasks: ServerTasks = {
-    where: async () => ({ url, token: '' }),
-    pace: async ({ perSecond, events }: Pacing) => {
-      let last: Promise<void> = Promise.resolve();
-      await paced(perSecond, events, (n) => {
-        const message = stamped(n);
-        last = file.append('bench', { type: 'Sent', data: message }).then(() => {
-          for (const [socket] of sockets) socket.send(message);
-        });
-      });
-      await last;
-    },
-  };
-  serveTasks(tasks);
+  const { url, sockets } = await listen((message) => {
+    file.append('bench', { type: 'Sent', data: message.toString() }).then(() => {
+      for (const [socket] of sockets) socket.send(message, { binary: false });
+    });
+  });
+  serveTasks({ where: async () => ({ url, token: '' }) });
 }
 
 const durableBytes = 64 * 1024 * 1024;
-
-/** A message that says when it was handed in. */
-function stamped(n: number): string {
-  return JSON.stringify({ data: { at: process.hrtime.bigint().toString(), n, text: 'x'.repeat(messageBytes - 60) } });
-}
 
 /** Writes frames that are ready, many at a time: the most that one process can do with one message an event. */
 export async function bareServer(): Promise<void> {
@@ -83,12 +65,13 @@ export async function bareServer(): Promise<void> {
   serveTasks(tasks);
 }
 
-async function listen(): Promise<{ url: string; sockets: Map<WebSocket, Duplex> }> {
+async function listen(published: (message: RawData) => void = () => {}) {
   const sockets = new Map<WebSocket, Duplex>();
   const http = createServer();
   const server = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   http.on('upgrade', (request, connection, head) => {
     server.handleUpgrade(request, connection, head, (socket) => {
+      if (request.url === '/publish') return socket.on('message', published);
       sockets.set(socket, connection);
       socket.on('close', () => sockets.delete(socket));
     });

@@ -4,8 +4,7 @@ import type { Kernel } from '@cloudos/kernel';
 import { LmdbEventLog } from '@cloudos/log-lmdb';
 import type { RecordedEvent } from '@cloudos/sdk';
 import { eventPool, streamCount, streams } from '../log-load.ts';
-import { paced } from './paced.ts';
-import { type Pacing, type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
+import { type Publishing, type ServerTasks, serveTasks } from './tasks.ts';
 
 /** Events of one append, as a busy writer makes them. */
 const batchEvents = 64;
@@ -41,6 +40,7 @@ export async function feedServer(directory: string): Promise<void> {
       requestsPerSecondPerAddress: many,
     },
   });
+  let durableMs: number[] = [];
   let next = 0;
   const append = (events: number) => {
     const from = next;
@@ -59,12 +59,9 @@ export async function feedServer(directory: string): Promise<void> {
       }
       await last;
     },
-    /**
-     * Each event carries the moment at which its append was called. Answers how long each took to be durable, as the
-     * first subscriber of the log sees it: acknowledgements are told after that, when the feed has written already.
-     */
-    pace: async ({ perSecond, events }: Pacing) => {
-      const durableMs = new Array<number>(events);
+    /** From here on, how long each event took from its `at` until it was durable, as the first subscriber of the log sees it. */
+    watch: async ({ events }: { readonly events: number }) => {
+      durableMs = new Array<number>(events);
       durable = (batch) => {
         const now = process.hrtime.bigint();
         for (const { data } of batch) {
@@ -72,19 +69,8 @@ export async function feedServer(directory: string): Promise<void> {
           durableMs[n] = Number(now - BigInt(at)) / 1e6;
         }
       };
-      let last: Promise<unknown> = Promise.resolve();
-      let failure: unknown;
-      await paced(perSecond, events, (n) => {
-        // A machine that cannot keep up is no ground for a figure.
-        if (failure !== undefined) throw failure;
-        const at = process.hrtime.bigint().toString();
-        const event = { ...eventPool[n % eventPool.length]!, data: { at, n, text: 'x'.repeat(180) } };
-        last = log.append(streams[n % streamCount]!, [event], 'any');
-        last.catch((error: unknown) => {
-          failure = error;
-        });
-      });
-      await last;
+    },
+    watched: async () => {
       durable = () => {};
       return durableMs;
     },

@@ -1,6 +1,7 @@
 import { bareServer, durableServer, plainServer } from './bare-servers.ts';
 import { feedServer } from './feed-server.ts';
 import { natsPublisher } from './nats-peer.ts';
+import { publisherProcess } from './publisher-process.ts';
 import { subscriberProcess } from './subscriber-process.ts';
 
 // Entry point of the processes of this benchmark: `node role.js <role> <directory or address>`, with an IPC channel.
@@ -12,6 +13,7 @@ const roles: Readonly<Record<string, (where: string) => Promise<void>>> = {
   durable: durableServer,
   nats: natsPublisher,
   subscribers: subscriberProcess,
+  publisher: publisherProcess,
 };
 const begin = roles[role ?? ''];
 if (!begin) throw new Error(`no role ${role}`);

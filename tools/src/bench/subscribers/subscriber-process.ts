@@ -48,7 +48,7 @@ export async function subscriberProcess(): Promise<void> {
       latencies.length = 0;
       timing = true;
     },
-    /** From the call of `append`, less what each event waited for elsewhere. */
+    /** From the hand-over, less what each event waited for elsewhere. */
     latency: async ({ lessMs }: { lessMs?: readonly number[] }) => {
       timing = false;
       return percentiles(latencies.map(({ n, ms }) => ms - (lessMs?.[n] ?? 0)));

@@ -27,6 +27,9 @@ export class Progress {
 type Task = (given: never, progress: Progress) => Promise<unknown>;
 export type ServerTasks = Readonly<Record<string, Task>>;
 
+/** As large as an event of the standard subprotocol. */
+export const messageBytes = 520;
+
 /** Publish that many events at full rate, with no more than `window` of them still to be taken. */
 export interface Publishing {
   readonly events: number;
