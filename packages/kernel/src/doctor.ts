@@ -61,16 +61,24 @@ export interface GuestPluginReport {
 }
 
 /**
- * Whether guest plugins could run here with their default configuration, in the order given. Nothing is started; what a
- * plugin makes for that goes into a temporary directory.
+ * Whether guest plugins could run here with their default configuration and with each of their alternatives, in the order
+ * given. Nothing is started; what a plugin makes for that goes into a temporary directory.
  */
 export async function examineGuestPlugins(plugins: readonly LoadedPlugin[]): Promise<GuestPluginReport[]> {
   const stateDir = await mkdtemp(path.join(tmpdir(), 'cloudos-doctor-'));
   try {
     const reports: GuestPluginReport[] = [];
     for (const plugin of plugins) {
+      const { name, alternatives = [] } = plugin.definition;
       const checks = await tryOutGuest({ plugin, config: {} }, { stateDir, node: 'local' });
-      reports.push({ plugin: plugin.definition.name, checks });
+      for (const [index, config] of alternatives.entries()) {
+        const settings = Object.entries(config).map(([key, value]) => `${key}: ${value}`);
+        const place = { stateDir: path.join(stateDir, `alternative-${index}`), node: 'local' };
+        for (const check of await tryOutGuest({ plugin, config }, place)) {
+          checks.push({ ...check, name: `${check.name} (${settings.join(', ')})` });
+        }
+      }
+      reports.push({ plugin: name, checks });
     }
     return reports;
   } finally {

@@ -81,6 +81,11 @@ export class NodeNetwork {
     return this.#directory;
   }
 
+  /** Name of the bridge; undefined while no guest of the node has needed one. */
+  async bridge(): Promise<string | undefined> {
+    return (await this.#saved())?.bridge;
+  }
+
   get #file(): string {
     return join(this.#directory, 'network.json');
   }

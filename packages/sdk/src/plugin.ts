@@ -49,6 +49,11 @@ export interface PluginDefinition<Slot extends SlotName = SlotName, Config = unk
   readonly supports?: Readonly<Record<string, boolean>>;
   /** Schema of the configuration. A bad value is refused before anything starts. */
   readonly config: z.ZodType<Config>;
+  /**
+   * Settings, beside the default ones, with which the plugin may run on a machine where it cannot with those: whoever
+   * examines a machine for it tries each of them too.
+   */
+  readonly alternatives?: readonly Readonly<Record<string, string>>[];
   create(context: ContextOf<Slot>, config: Config): SlotProviders[Slot] | Promise<SlotProviders[Slot]>;
 }
 

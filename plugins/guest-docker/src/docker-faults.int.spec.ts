@@ -1,17 +1,18 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
-import { findTool, isAlive, runCommand, signalProcess, startTimeOf, unmountBelow } from '@cloudos/host-tools';
+import { findTool, isAlive, signalProcess, startTimeOf, unmountBelow } from '@cloudos/host-tools';
 import { ImageStore, importImage } from '@cloudos/images';
 import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
 import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DockerDriver } from './docker.driver.ts';
 import { connect } from './engine.ts';
+import { fillDisk } from './full-disk.fixture.ts';
 import { guestDocker } from './index.ts';
 import { dockerConfig } from './options.ts';
 import { OwnEngine } from './own-engine.ts';
@@ -24,6 +25,8 @@ const obstacle =
       : 'needs dockerd: apt-get install docker.io';
 
 const diskMaxBytes = 2 ** 29;
+/** A hundred where there is time: `CLOUDOS_TEST_CYCLES=100`. */
+const cycles = Number(process.env.CLOUDOS_TEST_CYCLES ?? 8);
 
 /** Processes with that text among their arguments. */
 function processesNaming(text: string): number[] {
@@ -73,6 +76,10 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
   const run = async (instance: string, program: GuestProgram) => {
     await driver.create(spec(instance, program));
     return driver.start(instance, 1);
+  };
+  const cycle = async (name: string) => {
+    await run(name, busyboxPrograms.sleepForever());
+    await driver.remove(name);
   };
   const until = async (what: string, poll: () => unknown) => {
     const deadline = Date.now() + 60_000;
@@ -153,15 +160,12 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     writeFileSync(join(source, 'file'), randomBytes(32 * 2 ** 20));
     await importImage(store, { from: source, form: 'root-directory' }, { reference: 'large:1' });
     await driver.create(spec('small', busyboxPrograms.sleepForever()));
-    const filler = join(root, 'data/engine/filler');
-    // Once more after each time that it has settled what it holds: blocks come in chunks.
-    const fill = 'for n in 1 2 3; do head -c 1G /dev/zero >"$1/$n" 2>/dev/null; sync -f "$1"; done';
-    await runCommand('sh', ['-c', `mkdir "$1"; ${fill}`, 'sh', filler], { timeoutMs: 60_000 });
+    const free = await fillDisk({ dataDir: join(root, 'data') });
     const large = spec('large', busyboxPrograms.sleepForever(), 'large:1');
     await expect(driver.create(large)).rejects.toMatchObject({ code: 'DISK_FULL' });
     expect((await driver.list()).map(({ instance }) => instance)).not.toContain('large');
     expect([...(await store.holds()).values()].flat()).toEqual([expect.stringContaining('small')]);
-    rmSync(filler, { recursive: true });
+    await free();
     await until('room', async () => (await driver.create(large).catch(() => undefined))?.state === 'created');
     await driver.remove('large');
     await driver.remove('small');
@@ -184,26 +188,60 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await driver.remove('before');
   });
 
-  test('a hundred guests made and removed leave nothing', async () => {
-    const docker = connect(engine.socket);
-    const remains = async () => ({
-      containers: (await docker.listContainers({ all: true })).length,
-      records: readdirSync(join(root, 'data/guests')),
-      claims: readdirSync(join(root, 'state/network/n1/addresses')),
-      interfaces: readdirSync('/sys/class/net'),
-    });
-    const before = await remains();
-    for (let cycle = 0; cycle < 100; cycle++) {
-      await driver.create(spec(`cycle-${cycle}`, busyboxPrograms.sleepForever()));
-      if (cycle % 10 === 0) await driver.start(`cycle-${cycle}`, 1);
-      await driver.remove(`cycle-${cycle}`);
-    }
-    await until(
-      'all interfaces to be gone',
-      async () => (await remains()).interfaces.length <= before.interfaces.length,
-    );
-    expect(await remains()).toEqual(before);
+  /** Whatever a guest could leave behind. */
+  const remains = async () => ({
+    containers: (await connect(engine.socket).listContainers({ all: true })).map(({ Names: names }) => names[0]),
+    layers: readdirSync(join(root, 'data/engine/image/btrfs/layerdb/mounts')),
+    subvolumes: readdirSync(join(root, 'data/engine/btrfs/subvolumes')),
+    tasks: processesNaming(join(engine.socket, '../exec/containerd/containerd.sock')).length,
+    records: readdirSync(join(root, 'data/guests')),
+    holds: [...(await ImageStore.of(join(root, 'state')).holds()).values()].flat(),
+    claims: readdirSync(join(root, 'state/network/n1/addresses')),
+    interfaces: readdirSync('/sys/class/net'),
+    mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length,
   });
+  const untilNothingMoreThan = async (before: object) => {
+    const same = async () => JSON.stringify(await remains()) === JSON.stringify(before);
+    await until('nothing more to be left', same).catch(async () => expect(await remains()).toEqual(before));
+  };
+
+  test.each([
+    [4, 'made'],
+    [3, 'running'],
+  ] as const)(
+    'an engine that is killed when %i of ten containers are %s costs those under way',
+    async (count, state) => {
+      await cycle('first');
+      const docker = connect(engine.socket);
+      const before = await remains();
+      const names = Array.from({ length: 10 }, (_, index) => `ten-${state}-${index}`);
+      const results = Promise.allSettled(names.map((name) => run(name, busyboxPrograms.sleepForever())));
+      await until('the moment', async () => (await docker.listContainers({ all: state === 'made' })).length >= count);
+      await killEngine();
+      const outcomes = await results;
+      for (const result of outcomes) {
+        const outcome = result.status === 'rejected' ? result.reason.code : result.value.state;
+        expect(['running', 'RUNTIME_UNAVAILABLE', 'GUEST_START_FAILED']).toContain(outcome);
+      }
+      const again = await Promise.all(names.map((name) => run(name, busyboxPrograms.sleepForever())));
+      for (const [index, status] of again.entries()) {
+        expect(status).toMatchObject({ state: 'running', attempt: 1 });
+        const outcome = outcomes[index];
+        if (outcome?.status === 'fulfilled') expect(status.pid).toBe(outcome.value.pid);
+      }
+      expect((await driver.list()).map(({ instance }) => instance).sort()).toEqual([...names].sort());
+      expect(await remains()).toMatchObject({ containers: { length: 10 }, tasks: 10 });
+      await Promise.all(names.map((name) => driver.remove(name)));
+      await untilNothingMoreThan(before);
+    },
+  );
+
+  test(`${cycles} guests made, run and removed leave nothing`, async () => {
+    await cycle('first');
+    const before = await remains();
+    for (let count = 0; count < cycles; count++) await cycle(`cycle-${count}`);
+    await untilNothingMoreThan(before);
+  }, 600_000);
 
   test('nothing is left of an engine when all is removed, and the next guest has a new one', async () => {
     const devices = () => execFileSync('losetup', ['-a']).toString();

@@ -13,6 +13,7 @@ import {
 } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
 import { askEngine, connect } from './engine.ts';
+import { endUnknownRuns, looseCables, removeCables, sweepRoots } from './engine-leftovers.ts';
 
 const stopMaxMs = 20_000;
 
@@ -27,11 +28,20 @@ export class OwnEngine {
   /** Sockets have a path of at most 107 bytes (unix(7)), so they don't lie in the data directory. */
   readonly #runDir: string;
   readonly #volume: LoopVolume;
+  readonly #bridge: () => Promise<string | undefined>;
   #ensuring: Promise<void> | undefined;
 
-  /** @param diskMaxBytes the most that the engine keeps, where that can be bounded */
-  constructor(dataDir: string, diskMaxBytes: number) {
+  /**
+   * @param diskMaxBytes the most that the engine keeps, where that can be bounded
+   * @param bridge what its containers are plugged in to, if that is there
+   */
+  constructor(
+    dataDir: string,
+    diskMaxBytes: number,
+    bridge: () => Promise<string | undefined> = async () => undefined,
+  ) {
     this.#dataDir = dataDir;
+    this.#bridge = bridge;
     this.#volume = new LoopVolume({
       directory: join(dataDir, 'engine'),
       image: join(dataDir, 'engine.img'),
@@ -63,6 +73,10 @@ export class OwnEngine {
 
   get #directory(): string {
     return join(this.#dataDir, 'engine');
+  }
+
+  get #execRoot(): string {
+    return join(this.#runDir, 'exec');
   }
 
   /** Bounds what a container that does not run yet may write to its root. @throws CloudosError HOST_COMMAND_FAILED */
@@ -103,10 +117,17 @@ export class OwnEngine {
     await mkdir(this.#runDir, { recursive: true, mode: 0o700 });
     if (!this.diskObstacle()) await this.#volume.ensure();
     const daemon = this.#daemon(program);
+    const comeUp = () => daemon.ensure(() => askEngine(connect(this.socket), timeoutMs), timeoutMs);
+    if (daemon.running()) return comeUp();
     // Pid files that were left by ones that were killed keep the next from coming up, as long as nobody reaps them.
-    if (!daemon.running()) await rm(join(this.#runDir, 'docker.pid'), { force: true });
+    await rm(join(this.#runDir, 'docker.pid'), { force: true });
     if (!this.#containerd()) await rm(this.#containerdPidFile, { force: true });
-    await daemon.ensure(() => askEngine(connect(this.socket), timeoutMs), timeoutMs);
+    await endUnknownRuns(this.#directory, this.#execRoot);
+    if (this.#volume.exists) await sweepRoots(this.#directory);
+    const bridge = await this.#bridge();
+    const cables = bridge === undefined ? [] : await looseCables(bridge);
+    await comeUp();
+    if (bridge !== undefined) await removeCables(bridge, cables);
   }
 
   #daemon(program: string): DetachedDaemon {
@@ -116,7 +137,7 @@ export class OwnEngine {
       ...flags,
       `--data-root=${this.#directory}`,
       ...(this.#volume.exists ? ['--storage-driver=btrfs'] : []),
-      `--exec-root=${join(this.#runDir, 'exec')}`,
+      `--exec-root=${this.#execRoot}`,
       `--pidfile=${join(this.#runDir, 'docker.pid')}`,
       '--log-level=warn',
       mark,
@@ -139,7 +160,7 @@ export class OwnEngine {
   }
 
   get #containerdPidFile(): string {
-    return join(this.#runDir, 'exec/containerd/containerd.pid');
+    return join(this.#execRoot, 'containerd/containerd.pid');
   }
 
   /** The containerd that dockerd has started, which outlives a dockerd that is killed. */

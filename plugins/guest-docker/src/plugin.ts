@@ -46,21 +46,22 @@ export const guestDocker = definePlugin({
     unprivileged: true,
   },
   config: dockerConfig,
+  alternatives: [{ engine: 'own' }],
   create: createDocker,
 });
 
 async function createDocker(context: PluginContext, config: DockerConfig): Promise<DockerDriver> {
   const { scope, clock, logger, dataDir, stateDir } = context;
-  const own = config.engine === 'own' ? new OwnEngine(dataDir, config.diskMaxBytes) : undefined;
+  const node = context.node?.id ?? 'local';
+  const bridge = NodeNetwork.obstacle() ? undefined : new NodeNetwork({ stateDir, node });
+  const own =
+    config.engine === 'own' ? new OwnEngine(dataDir, config.diskMaxBytes, async () => bridge?.bridge()) : undefined;
   const docker = connect(own?.socket ?? config.socket);
   const disk = new DiskLimit(docker, own);
   const owner = digest(dataDir, 16);
-  const node = context.node?.id ?? 'local';
   const store = ImageStore.of(stateDir);
   const images = new EngineImages({ docker, store, node, pull: config.pull });
-  const network = NodeNetwork.obstacle()
-    ? undefined
-    : { node: new NodeNetwork({ stateDir, node }), engine: new EngineNetwork(docker, owner) };
+  const network = bridge && { node: bridge, engine: new EngineNetwork(docker, owner) };
 
   const records = new GuestRecords<GuestRecord>(join(dataDir, 'guests'));
   await sweep({ records, store, node, network: network?.node });

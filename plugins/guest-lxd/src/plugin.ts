@@ -50,6 +50,7 @@ export const guestLxd = definePlugin({
     unprivileged: false,
   },
   config: lxdConfig,
+  alternatives: [{ daemon: 'own' }],
   create: createLxd,
 });
 
