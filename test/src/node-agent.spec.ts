@@ -1,7 +1,16 @@
 import guestSimulated, { simulatedWorld } from '@cloudos/guest-simulated';
 import hostSimulated from '@cloudos/host-simulated';
 import type { Kernel } from '@cloudos/kernel';
-import { type AnyPlugin, CloudosError, definePlugin, event, type GuestDriver, type SharedEvent } from '@cloudos/sdk';
+import {
+  type AnyPlugin,
+  CloudosError,
+  definePlugin,
+  event,
+  type GuestDriver,
+  type GuestHealth,
+  type SharedEvent,
+} from '@cloudos/sdk';
+import { Observable, Subject } from 'rxjs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { bootSimulated, everything, type StackOptions, sharedMemoryLog } from './support/simulated-stack.ts';
 
@@ -147,6 +156,44 @@ describe('a node agent', () => {
     world.setOutage('n-1', undefined);
     await expect.poll(() => world.guests().length, { timeout: 5_000 }).toBe(0);
     expect(await types(log, 'toy-0')).toContain('GuestRemoved');
+  });
+
+  it('records that a runtime holds a guest, with the reason, once; and that it goes on, also when that was told to nobody', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const known = new Map<string, GuestHealth>();
+    const told = new Subject<GuestHealth>();
+    const tell = (health: GuestHealth) => {
+      known.set(health.instance, health);
+      told.next(health);
+    };
+    const health = new Observable<GuestHealth>((subscriber) => {
+      for (const one of known.values()) subscriber.next(one);
+      return told.subscribe(subscriber);
+    });
+    const given = [guestsThat(() => ({ health }))];
+    const kernel = await boot({ logPlugin: plugin, world: 'held', given });
+    await kernel.command(scale(1));
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    const instance = (await kernel.view()).instances[0]?.instance ?? '';
+    const about = { instance, attempt: 1 };
+    const why = { code: 'DISK_FULL', reason: 'no space', remedy: 'free some' };
+    tell({ ...about, ok: false, ...why });
+    await expect.poll(() => states(kernel)).toEqual(['running']);
+    tell({ ...about, ok: true });
+    await expect.poll(() => states(kernel)).toEqual(['ready']);
+    tell({ ...about, ok: false, ...why });
+    await expect.poll(() => states(kernel)).toEqual(['running']);
+    await kernel.stop();
+    const later = await boot({ logPlugin: plugin, world: 'held', given });
+    expect(await states(later)).toEqual(['running']);
+    await later.stop();
+    known.set(instance, { ...about, ok: true });
+    const last = await boot({ logPlugin: plugin, world: 'held', given });
+    await expect.poll(() => states(last)).toEqual(['ready']);
+    const recorded = (await types(log, instance)).filter((type) => type.endsWith('ealthy'));
+    expect(recorded).toEqual(['GuestUnhealthy', 'GuestHealthy', 'GuestUnhealthy', 'GuestHealthy']);
+    const unhealthy = (await everything(log)).find(({ type }) => type === 'GuestUnhealthy');
+    expect(unhealthy?.data).toMatchObject({ ...about, probe: 'readiness', ...why });
   });
 
   it('hears of an exit that happens while it takes stock', async () => {

@@ -65,7 +65,8 @@ export function inWords({ type, data }: SharedEvent): string {
     case 'GuestHealthy':
       return `${data.probe} probe succeeds`;
     case 'GuestUnhealthy':
-      return `${data.probe} probe fails: ${data.reason}`;
+      if (data.code === undefined) return `${data.probe} probe fails: ${data.reason}`;
+      return `cannot go on: ${data.reason}${data.remedy ? ` — ${data.remedy}` : ''}`;
     case 'GuestExited':
       return `ended (${data.reason}${data.exitCode === null ? '' : `, exit code ${data.exitCode}`}${data.signal ? `, ${data.signal}` : ''})${data.message ? `: ${data.message}` : ''}`;
     case 'GuestFailed':

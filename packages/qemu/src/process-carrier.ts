@@ -25,6 +25,8 @@ const beginMaxMs = 10_000;
 /** How long processes may take to be gone after they were killed, and their control groups to be empty. */
 const goneMaxMs = 5_000;
 const stepMs = 3;
+/** The record of an end is shorter: the name of a launch and two numbers. */
+const endRecordBytes = 64;
 
 interface RecordedRun {
   readonly launch: string;
@@ -106,7 +108,8 @@ export class ProcessCarrier implements Carrier {
     if (end?.launch === launch) return { phase: 'ended', end };
     if (run?.launch !== launch) return { phase: 'unborn' };
     if (!alive) {
-      await this.#writeLost(name, launch);
+      // Nobody saw it, whether that is written down or not.
+      await this.#writeLost(name, launch).catch(() => {});
       return { phase: 'ended', end: { status: 'lost', oomKills: 0 } };
     }
     const process = this.#process(name, run);
@@ -209,11 +212,16 @@ export async function prepareRun(store: VmStore, name: string): Promise<void> {
     'console.1',
     'console.end',
   ];
-  const left = [...own, ...['out', 'err', 'console', 'qmp', 'agent', 'end'].map((file) => join(machineDir, file))];
+  const left = [
+    ...own,
+    ...['out', 'err', 'console', 'qmp', 'events', 'agent', 'end'].map((file) => join(machineDir, file)),
+  ];
   for (let index = 1; index < guestContainersMax; index++) {
     left.push(join(machineDir, `out${index}`), join(machineDir, `err${index}`));
   }
   for (const file of left) await rm(join(directory, file), { force: true });
+  // Has its room before it is needed: how QEMU ended is recorded on a full disk, too.
+  await writeFile(join(directory, 'ended'), `${' '.repeat(endRecordBytes)}\n`, { mode: 0o600 });
 }
 
 /** Writes and runs the script. Resolves when it says that it has begun. */

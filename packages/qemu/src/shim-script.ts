@@ -109,6 +109,6 @@ wait "$child"
 status=$?
 oom=0
 ${child.oomFile ? `while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done <${shellWord(child.oomFile)}` : ':'}
-echo "${plan.launch} $status $oom" >ended
+echo "${plan.launch} $status $oom" 1<>ended
 exec mv -f ended ${shellWord(child.exitFile)}`;
 }

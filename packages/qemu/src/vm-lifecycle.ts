@@ -7,9 +7,10 @@ import { loadState } from './migration.ts';
 import { mountsChardev } from './mounts.ts';
 import { QmpClient } from './qmp.ts';
 import type { Machine, Vm } from './vm-flavour.ts';
+import { eventsMonitor, type VmHealth } from './vm-health.ts';
 import { forwardedPorts, hub, innerTap, macOfGuest, netdev, plugIntoHub, type VmBridge } from './vm-network.ts';
 import { restoreDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
-import { machineDir, type VmNetworkState, type VmState } from './vm-state.ts';
+import { isDiskFull, machineDir, type VmNetworkState, type VmState } from './vm-state.ts';
 import { lastAttempt, type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
 import type { VmWatch } from './vm-watch.ts';
 
@@ -35,12 +36,14 @@ export function qmpPath(directory: string): string {
 /** Carries machines from one state to the next. Each call may follow a crash in the middle of any other. */
 export class VmLifecycle {
   readonly #watch: VmWatch;
+  readonly #health: VmHealth;
   readonly #settings: VmSettings;
 
-  constructor(watch: VmWatch, settings: VmSettings) {
+  constructor(watch: VmWatch, health: VmHealth, settings: VmSettings) {
     this.#watch = watch;
+    this.#health = health;
     this.#settings = settings;
-    watch.onEnded = async (environment, name) => environment.flavour.ended?.(name);
+    watch.onEnded = async (environment, name) => this.#over(environment, name);
   }
 
   /** The monitor of a machine that runs. */
@@ -64,6 +67,7 @@ export class VmLifecycle {
       previousAttempt: lastAttempt(view),
       network,
     };
+    await store.reserve(view.name).catch(() => {}); // what comes next tells of a full disk
     // From here on an end of the run before is nobody's exit any more.
     await store.save(state);
     try {
@@ -71,14 +75,17 @@ export class VmLifecycle {
       await store.save(begun(await this.#run(environment, { ...view, state }, snapshot)));
     } catch (error) {
       if (snapshot === undefined && (await this.#hasEndedByItself(environment, view.name, begun(state)))) return;
-      const said = await environment.carrier.lastWords(view.name);
+      const full = this.#health.obstacle(view.name);
+      const said = full?.reason ?? (await environment.carrier.lastWords(view.name));
       await this.clear(environment, view.name);
       const { launch: _launch, previousAttempt: _previous, beginning: _beginning, ...before } = state;
       await store.save({ ...before, attempt: lastAttempt(view) });
       const code = errorCode(error);
       if (code !== undefined && code !== 'GUEST_UNRESPONSIVE') throw error;
-      const why = said || messageOf(error);
-      throw new CloudosError('GUEST_START_FAILED', `${state.spec.instance}: ${why}`, { cause: error });
+      const why = `${state.spec.instance}: ${said || messageOf(error)}`;
+      const remedy = full && { remedy: full.remedy };
+      const kind = full || isDiskFull(error) ? 'DISK_FULL' : 'GUEST_START_FAILED';
+      throw new CloudosError(kind, why, { cause: error, ...remedy });
     }
     this.#watch.look(environment, view.name);
   }
@@ -124,6 +131,7 @@ export class VmLifecycle {
       launch,
       args: [
         ...monitorArguments(launch),
+        ...(machine.disks.length > 0 ? eventsMonitor : []),
         ...containerConsoles(machine.containers ?? []),
         ...(machine.mounts ? mountsChardev : []),
         ...card,
@@ -158,6 +166,7 @@ export class VmLifecycle {
       const options = { timeoutMs: this.#settings.startTimeoutMs, isAlive: () => alive };
       qmp = await QmpClient.connect(qmpPath(directory), options);
       carrier.began?.(name);
+      this.#health.watch(environment, vm);
       await this.#plug(environment, vm, qmp);
       if (source !== undefined) await loadState(qmp, join(directory, machineDir), join(source, stateFile));
       const network =
@@ -216,10 +225,15 @@ export class VmLifecycle {
     return { kind: 'bridge', address, prefix, gateway, mac };
   }
 
+  #over({ flavour }: VmEnvironment, name: string): void {
+    flavour.ended?.(name);
+    this.#health.forget(name);
+  }
+
   /** Leaves no process and no interface of the machine; its files stay. */
   async clear(environment: VmEnvironment, name: string): Promise<void> {
     await environment.carrier.clear(name);
-    environment.flavour.ended?.(name);
+    this.#over(environment, name);
     const { bridge } = this.#settings;
     await bridge?.unplug(bridge.linkName(ownerOf(environment, name)));
   }

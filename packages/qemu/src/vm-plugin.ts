@@ -7,8 +7,9 @@ import { type Accelerator, type AcceleratorChoice, chooseAccelerator, findQemu }
 import type { Carrier } from './carrier.ts';
 import { VmDriver } from './vm.driver.ts';
 import type { VmFlavour } from './vm-flavour.ts';
+import { VmHealth } from './vm-health.ts';
 import { VmStore } from './vm-state.ts';
-import type { VmEnvironment } from './vm-view.ts';
+import { runningVms, type VmEnvironment } from './vm-view.ts';
 import { VmWatch } from './vm-watch.ts';
 
 /** Configuration that the runtimes on QEMU share; each has a schema with its own defaults. */
@@ -75,6 +76,11 @@ export async function createVmDriver(
   scope.defer('fingerprint', () => fingerprints.complete());
   const watch = new VmWatch(clock, logger, config.pollMs);
   scope.defer('watch of machines', () => watch.end());
+  const health = await scope.acquire(
+    'health of machines',
+    () => new VmHealth(clock, logger),
+    (open) => open.close(),
+  );
   scope.defer('connections to guests', () => current.runtime?.flavour.detach?.());
   let cancel = () => {};
   const retry = () => {
@@ -103,7 +109,9 @@ export async function createVmDriver(
     await host.store.sweep(clock.now());
     const made = { store: host.store, carrier: runtime.carrier, flavour: runtime.flavour };
     await networkOf(host)?.sweep(name, new Set(await host.store.names()));
-    if (!scope.closed) await watch.begin(made);
+    if (scope.closed) return made;
+    await watch.begin(made);
+    for (const vm of await runningVms(made)) health.watch(made, vm);
     return made;
   };
   const source = () => {
@@ -124,6 +132,7 @@ export async function createVmDriver(
       purged = true;
     },
     watch,
+    health,
     settings: {
       ...(bridge ? { bridge } : {}),
       ...(process.geteuid?.() === 0 ? { user: config.user } : {}),

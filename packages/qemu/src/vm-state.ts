@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findTool, guestName, timedLogger } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
@@ -39,6 +40,10 @@ export interface VmState {
 
 /** Below the directory of a guest: what QEMU may write. Everything beside it is the driver's alone. */
 export const machineDir = 'm';
+
+/** Room for the state of a machine that is stopped on a full disk. */
+const reserveFile = 'reserve';
+const reserve = Buffer.alloc(16 * 1024, ' ');
 
 /** How long a half-made directory is left alone: another generation of the driver may be making it. */
 const halfMadeMaxAgeMs = 60_000;
@@ -107,6 +112,7 @@ export class VmStore {
       await mkdir(join(half, machineDir), { mode: 0o700 });
       await fill(half);
       await writeFile(join(half, 'state.json'), JSON.stringify(state), { mode: 0o600 });
+      await writeFile(join(half, reserveFile), reserve, { mode: 0o600 });
       await rename(half, this.directory(name));
     } catch (error) {
       await rm(half, { recursive: true, force: true });
@@ -115,10 +121,25 @@ export class VmStore {
     }
   }
 
+  /** @throws CloudosError DISK_FULL where not even its reserve has room for it */
   async save(state: VmState): Promise<void> {
-    const path = join(this.directory(guestName(state.spec.instance)), 'state.json');
-    await writeFile(`${path}.tmp`, JSON.stringify(state), { mode: 0o600 });
-    await rename(`${path}.tmp`, path);
+    const directory = this.directory(guestName(state.spec.instance));
+    const path = join(directory, 'state.json');
+    const text = JSON.stringify(state);
+    try {
+      await writeFile(`${path}.tmp`, text, { mode: 0o600 });
+      await rename(`${path}.tmp`, path);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      await rm(`${path}.tmp`, { force: true });
+      await saveInReserve(join(directory, reserveFile), text, path, error);
+    }
+  }
+
+  /** Sets room aside again that was used up. */
+  async reserve(name: string): Promise<void> {
+    const path = join(this.directory(name), reserveFile);
+    if (!existsSync(path)) await writeFile(path, reserve, { mode: 0o600 });
   }
 
   async remove(name: string): Promise<void> {
@@ -145,6 +166,18 @@ export class VmStore {
       if (name.startsWith('.trash-') || age > halfMadeMaxAgeMs) await rm(path, { recursive: true, force: true });
     }
   }
+}
+
+/** A machine that stands still on a full disk can be stopped all the same: what is written down about it has its room. */
+async function saveInReserve(file: string, text: string, path: string, cause: unknown): Promise<void> {
+  const full = new CloudosError('DISK_FULL', `there is no space left for ${path}`, { cause });
+  if (Buffer.byteLength(text) > reserve.length) throw full;
+  const kept = await open(file, 'r+').catch(() => {
+    throw full;
+  });
+  // In the place of blanks, which JSON may end with.
+  await kept.write(text, 0).finally(() => kept.close());
+  await rename(file, path);
 }
 
 /** Whether that is what the system said. */

@@ -41,6 +41,13 @@ export async function viewVm(environment: VmEnvironment, name: string): Promise<
   return { ...vm, phase: 'exited', run, exit };
 }
 
+/** The machines that run now. */
+export async function runningVms(environment: VmEnvironment): Promise<VmView[]> {
+  const names = await environment.store.names();
+  const views = await Promise.all(names.map((name) => viewVm(environment, name)));
+  return views.filter((view): view is VmView => view?.phase === 'running');
+}
+
 /** The last attempt that came to run; 0 before the first. */
 export function lastAttempt({ state, phase }: Pick<VmView, 'state' | 'phase'>): number {
   return phase === 'unborn' ? (state.previousAttempt ?? 0) : state.attempt;

@@ -7,6 +7,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestHealth,
   type GuestSpec,
   type GuestStats,
   type GuestStatus,
@@ -17,6 +18,7 @@ import {
 import type { Observable } from 'rxjs';
 import { saveState } from './migration.ts';
 import { containerDirectory, containerIndex } from './vm-containers.ts';
+import type { VmHealth } from './vm-health.ts';
 import { VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
 import { copyDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmState } from './vm-state.ts';
@@ -36,20 +38,23 @@ export interface VmDriverParts {
   /** Called when everything was purged: the environment has to be made anew. */
   readonly forget: () => void;
   readonly watch: VmWatch;
+  readonly health: VmHealth;
   readonly settings: VmSettings;
 }
 
 /** Virtual machines on this node. All about a machine is on disk and in its carrier; this object holds none of it. */
 export class VmDriver implements GuestDriver {
   readonly exits: Observable<GuestExit>;
+  readonly health: Observable<GuestHealth>;
   readonly #parts: VmDriverParts;
   readonly #lifecycle: VmLifecycle;
   readonly #locks = new InstanceLocks();
 
   constructor(parts: VmDriverParts) {
     this.#parts = parts;
-    this.#lifecycle = new VmLifecycle(parts.watch, parts.settings);
+    this.#lifecycle = new VmLifecycle(parts.watch, parts.health, parts.settings);
     this.exits = parts.watch.exits;
+    this.health = parts.health.changes;
   }
 
   fingerprint(): Observable<GuestFingerprint> {
@@ -161,6 +166,7 @@ export class VmDriver implements GuestDriver {
     const view = await this.#view(environment, instance);
     if (!flavour.exec) throw new CloudosError('GUEST_UNSUPPORTED', `guests of ${flavour.runtime} run no commands`);
     containerIndex(view.state.spec, request.container);
+    this.#parts.health.check(view.name);
     return flavour.exec(this.#running(view), request);
   }
 
@@ -180,7 +186,9 @@ export class VmDriver implements GuestDriver {
     const environment = await this.#parts.environment();
     const view = this.#running(await this.#view(environment, instance), true);
     const outside = await environment.carrier.stats(view.name);
-    return environment.flavour.stats ? environment.flavour.stats(view, outside) : outside;
+    const { flavour } = environment;
+    // A machine that is held answers nothing.
+    return flavour.stats && !this.#parts.health.obstacle(view.name) ? flavour.stats(view, outside) : outside;
   }
 
   async pause(instance: string): Promise<void> {

@@ -101,6 +101,7 @@ export type {
   GuestDriver,
   GuestExit,
   GuestFingerprint,
+  GuestHealth,
   GuestSnapshot,
   GuestSpec,
   GuestState,

@@ -203,6 +203,18 @@ describe('a service', () => {
     of.verifyReplay();
   });
 
+  it('loses an instance that its runtime holds, also without a probe, and leaves the instance running', () => {
+    const { of, ids } = running(manifest({ replicas: 1, service: true }));
+    const [id = ''] = ids;
+    of.when(guestUnhealthy(id, 'n1', { code: 'DISK_FULL', reason: 'no space' }));
+    expect(of.decided).toMatchObject([{ type: 'ServiceEndpointsChanged', data: { endpoints: [] } }]);
+    of.when(guestHealthy(id)).thenIncludes({
+      type: 'ServiceEndpointsChanged',
+      data: { endpoints: [{ instance: id }] },
+    });
+    of.verifyReplay();
+  });
+
   it('loses an instance before the instance is withdrawn, with time to drain', () => {
     const { of } = running(manifest({ service: true }));
     of.when({ type: 'Scale', workload: 'web', replicas: 2 });

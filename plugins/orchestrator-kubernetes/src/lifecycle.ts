@@ -49,6 +49,7 @@ export function newInstance(id: string, group: Group): Instance {
     address: undefined,
     probed: false,
     alive: true,
+    held: false,
     ready: false,
     readySince: 0,
     crashes: 0,
@@ -135,6 +136,7 @@ export function onStarted(state: State, { data, time }: Of<'GuestStarted'>): voi
     instance.startedAt = time;
     instance.probed = false;
     instance.alive = true;
+    instance.held = false;
     instance.dueAt = undefined;
     setReady(state, instance, false, 0);
   }
@@ -148,12 +150,14 @@ export function onHealthy(state: State, { data, time }: Of<'GuestHealthy'>): voi
   if (!instance || data.attempt !== instance.attempt) return;
   const { readiness } = instance.group.part.template;
   if (data.probe === 'readiness' || (data.probe === 'startup' && !readiness)) instance.probed = true;
+  instance.held = false;
   judge(state, instance, time);
 }
 
 export function onUnhealthy(state: State, { data, time }: Of<'GuestUnhealthy'>, backoff: Backoff): void {
   const instance = state.instances.get(data.instance);
   if (!instance || data.attempt !== instance.attempt) return;
+  if (data.code !== undefined) instance.held = true;
   if (data.probe === 'readiness') instance.probed = false;
   else if (instance.alive && instance.running) {
     instance.alive = false;
@@ -251,7 +255,8 @@ function end(state: State, instance: Instance, fate: 'lost' | 'done' | 'condemne
 function judge(state: State, instance: Instance, time: number): void {
   const { readiness, startup } = instance.group.part.template;
   const probed = instance.probed || (!readiness && !startup);
-  setReady(state, instance, instance.running && instance.alive && probed && instance.fate === 'wanted', time);
+  const able = instance.running && instance.alive && !instance.held;
+  setReady(state, instance, able && probed && instance.fate === 'wanted', time);
 }
 
 function setReady(state: State, instance: Instance, ready: boolean, time: number): void {

@@ -28,6 +28,8 @@ export interface Instance {
   probed: boolean;
   /** False once the liveness probe of this run has failed. */
   alive: boolean;
+  /** Its runtime holds it: it cannot go on for now. */
+  held: boolean;
   ready: boolean;
   readySince: number;
   /** Restarts since it last ran for long. */

@@ -1,5 +1,5 @@
 import type { CloudosClient } from '@cloudos/client';
-import type { RecordedEvent, SharedEvent } from '@cloudos/sdk';
+import type { EventData, RecordedEvent, SharedEvent } from '@cloudos/sdk';
 import { bytes, cores } from '../output/format.ts';
 import type { Colors, Terminal } from '../terminal.ts';
 
@@ -45,7 +45,7 @@ export function progressLine(recorded: RecordedEvent, colors: Colors): string | 
     case 'GuestHealthy':
       return event.data.probe === 'readiness' ? step('ready', event.data.instance, green) : undefined;
     case 'GuestUnhealthy':
-      return step('unwell', `${event.data.instance}: ${event.data.probe} probe: ${event.data.reason}`, yellow);
+      return step('unwell', `${event.data.instance}: ${unwell(event.data)}`, yellow);
     case 'GuestExited': {
       const { instance, reason, exitCode, signal } = event.data;
       const how = [reason, exitCode !== null && `code ${exitCode}`, signal].filter(Boolean).join(', ');
@@ -68,6 +68,11 @@ export function progressLine(recorded: RecordedEvent, colors: Colors): string | 
     default:
       return undefined;
   }
+}
+
+function unwell({ code, reason, remedy, probe }: EventData<'GuestUnhealthy'>): string {
+  if (code === undefined) return `${probe} probe: ${reason}`;
+  return remedy === undefined ? reason : `${reason}; ${remedy}`;
 }
 
 /** Prints steps as their events arrive. */

@@ -1,4 +1,4 @@
-import { event, type GuestStatus, type NewEvent } from '@cloudos/sdk';
+import { event, type GuestHealth, type GuestStatus, type NewEvent } from '@cloudos/sdk';
 import type { InstanceRecord } from '../cluster/cluster-state.ts';
 
 /**
@@ -34,6 +34,22 @@ export function adoptionEvents(node: string, record: InstanceRecord, status: Gue
     events.push(exitedEvent(node, status.exit));
   }
   return events;
+}
+
+/** What the log does not say yet of whether a guest can go on, as its runtime sees it. */
+export function healthEvents(node: string, record: InstanceRecord, health: GuestHealth): NewEvent[] {
+  const { instance, attempt } = health;
+  const about = { instance, node, attempt, probe: 'readiness' as const };
+  if (!health.ok) {
+    const { code, reason, remedy } = health;
+    return record.ready || record.reason !== reason
+      ? [event('GuestUnhealthy', { ...about, reason, code, remedy })]
+      : [];
+  }
+  // Where there is a probe, that tells when it is ready again.
+  const { template, startedUp, guest, ready } = record;
+  const isProbed = template?.readiness !== undefined || (template?.startup !== undefined && !startedUp);
+  return isProbed || guest !== 'running' || ready ? [] : [event('GuestHealthy', about)];
 }
 
 /** What is recorded of a guest that runs. */

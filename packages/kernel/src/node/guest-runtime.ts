@@ -1,5 +1,5 @@
 import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
-import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestStatus } from '@cloudos/sdk';
+import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestHealth, GuestStatus } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
 import { checkRequirements } from './requirements.ts';
 import { same } from './same.ts';
@@ -10,6 +10,8 @@ export interface RuntimeOwner {
   /** A driver has come into charge; these are the guests it found. */
   found(runtime: GuestRuntime, guests: readonly GuestStatus[]): Promise<void>;
   exited(runtime: GuestRuntime, exit: GuestExit): void;
+  /** Whether a guest can go on, as its runtime sees it. */
+  healthTold(runtime: GuestRuntime, health: GuestHealth): void;
   /** Whether the host has that feature: an attribute of its inventory. */
   offers(feature: string): boolean;
   /** Whether the runtime can be used, or how, has changed. */
@@ -29,6 +31,7 @@ export class GuestRuntime {
   /** Exits that wait for the stock-taking to end. */
   #early: GuestExit[] | undefined;
   #detach: () => void = () => {};
+  #health: Subscription | undefined;
 
   constructor(owner: RuntimeOwner) {
     this.#owner = owner;
@@ -94,7 +97,8 @@ export class GuestRuntime {
   }
 
   /** Finds the guests. Exits that are told meanwhile are passed on after that: before, nobody could place them. */
-  async #takeStock({ provider }: Activation<GuestDriver>): Promise<void> {
+  async #takeStock(activation: Activation<GuestDriver>): Promise<void> {
+    const { provider } = activation;
     this.#early = [];
     try {
       const { clock } = this.#owner;
@@ -105,6 +109,16 @@ export class GuestRuntime {
       this.#early = undefined;
       for (const exit of early) this.#owner.exited(this, exit);
     }
+    this.#listen(provider, activation);
+  }
+
+  /** After each stock-taking anew: then all that is known is told, of guests that somebody knows. */
+  #listen({ health }: GuestDriver, activation: Activation<GuestDriver>): void {
+    this.#health?.unsubscribe();
+    this.#health = health?.subscribe({
+      next: (told) => this.#owner.healthTold(this, told),
+      error: (error) => void this.slot.fail(error, activation),
+    });
   }
 
   /** A runtime that has become available may have guests that nobody has taken note of. */
@@ -117,6 +131,8 @@ export class GuestRuntime {
   #leave(): void {
     this.#attached = undefined;
     this.#detach();
+    this.#health?.unsubscribe();
+    this.#health = undefined;
     this.#detach = () => {};
   }
 }

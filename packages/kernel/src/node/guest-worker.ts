@@ -6,6 +6,7 @@ import {
   errorCode,
   event,
   type GuestExit,
+  type GuestHealth,
   type GuestLimits,
   type GuestSpec,
   type GuestStatus,
@@ -15,7 +16,7 @@ import {
   type NewEvent,
 } from '@cloudos/sdk';
 import { type ClusterState, type InstanceRecord, sameLimits } from '../cluster/cluster-state.ts';
-import { exitedEvent, startedEvent } from './adoption.ts';
+import { exitedEvent, healthEvents, startedEvent } from './adoption.ts';
 import type { GuestRuntime } from './guest-runtime.ts';
 import { checkProbe, isDriverDown } from './probe-check.ts';
 import { Prober } from './prober.ts';
@@ -77,6 +78,8 @@ export class GuestWorker {
   /** How often a call for this guest has taken its driver down. */
   #blame = 0;
   #prober: Prober | undefined;
+  /** Its runtime holds the guest. */
+  #held: (GuestHealth & { ok: false }) | undefined;
 
   constructor(instance: string, workplace: GuestWorkplace) {
     this.instance = instance;
@@ -119,6 +122,21 @@ export class GuestWorker {
     if (this.#awaitsExit || !this.#record()) return;
     if (this.#phase === 'running' && exit.attempt === this.#attempt) this.#ended(exit);
     else if (this.#busy && exit.attempt > this.#attempt) this.#earlyExit = exit;
+  }
+
+  /** The driver tells whether the guest can go on. */
+  healthTold(health: GuestHealth): void {
+    // Of a run whose start is not recorded yet: it is looked at then.
+    this.#held = health.ok ? undefined : health;
+    if (this.#phase === 'running' && health.attempt === this.#attempt) this.#heed(health);
+  }
+
+  #heed(health: GuestHealth): void {
+    const record = this.#record();
+    if (record?.wanted !== 'run') return;
+    if (health.ok) this.#prober?.release();
+    else this.#prober?.hold();
+    for (const entry of healthEvents(this.#at.node, record, health)) this.#tell(entry);
   }
 
   /** Stops probing; the guest stays as it is. */
@@ -229,6 +247,7 @@ export class GuestWorker {
     if (this.#phase !== 'running') return;
     if (exit && exit.attempt === attempt) this.#ended(exit);
     else this.#probe(record);
+    if (this.#held?.attempt === attempt) this.#heed(this.#held);
   }
 
   async #retire(record: InstanceRecord | undefined): Promise<void> {
@@ -285,6 +304,7 @@ export class GuestWorker {
 
   #ended(exit: GuestExit): void {
     this.#phase = 'exited';
+    this.#held = undefined;
     this.#prober?.stop();
     const runtime = this.#runtime;
     // What the writer fails with it tells the node itself; what is malformed costs the driver its slot.
@@ -332,6 +352,7 @@ export class GuestWorker {
         this.#tell(healthy ? event('GuestHealthy', about) : event('GuestUnhealthy', { ...about, reason }));
       },
     });
+    if (this.#held) this.#prober.hold();
     this.#prober.start();
   }
 

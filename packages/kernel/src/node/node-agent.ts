@@ -5,6 +5,7 @@ import {
   checkEvent,
   event,
   type GuestExit,
+  type GuestHealth,
   type GuestStatus,
   type HostInventory,
   type Logger,
@@ -227,6 +228,11 @@ export class NodeAgent implements RuntimeOwner {
   exited(runtime: GuestRuntime, exit: GuestExit): void {
     const worker = this.#workers.get(exit.instance);
     if (worker?.runtime === runtime) worker.exited(exit);
+  }
+
+  healthTold(runtime: GuestRuntime, health: GuestHealth): void {
+    const worker = this.#workers.get(health.instance);
+    if (worker?.runtime === runtime) worker.healthTold(health);
   }
 
   offers(feature: string): boolean {

@@ -59,4 +59,28 @@ describe('a prober', () => {
     expect(await run({ readiness: probe() }, () => true, 3_500, true)).toEqual([]);
     expect(await run({ readiness: probe() }, () => false, 3_500, true)).toEqual(['2000 readiness unhealthy']);
   });
+
+  it('asks nothing of a guest that is held, and is ready again by its probe alone, however short that was', async () => {
+    const reports: string[] = [];
+    let asked = 0;
+    const prober = new Prober({
+      template: { readiness: probe(), liveness: probe({ failureThreshold: 1 }) },
+      clock: systemClock,
+      check: async () => ({ ok: true, message: String(asked++) }),
+      report: (kind, healthy) => reports.push(`${Date.now()} ${kind} ${healthy ? 'healthy' : 'unhealthy'}`),
+    });
+    prober.start();
+    await vi.advanceTimersByTimeAsync(1_500);
+    prober.hold();
+    const before = asked;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(asked).toBe(before);
+    prober.release();
+    await vi.advanceTimersByTimeAsync(1_000);
+    prober.hold();
+    prober.release();
+    await vi.advanceTimersByTimeAsync(2_000);
+    prober.stop();
+    expect(reports).toEqual(['0 readiness healthy', '7000 readiness healthy', '8000 readiness healthy']);
+  });
 });

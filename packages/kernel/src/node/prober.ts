@@ -21,6 +21,9 @@ export interface ProberOptions {
 export class Prober {
   readonly #options: ProberOptions;
   readonly #stopping = new AbortController();
+  #held = false;
+  /** How often it was held: a watch that has slept through one takes note of it. */
+  #holds = 0;
 
   constructor(options: ProberOptions) {
     this.#options = options;
@@ -32,6 +35,17 @@ export class Prober {
 
   stop(): void {
     this.#stopping.abort();
+  }
+
+  /** The guest is held by its runtime: it is not ready, which the caller reports, and answers nothing. */
+  hold(): void {
+    this.#held = true;
+    this.#holds += 1;
+  }
+
+  /** It goes on, and is ready again when its readiness probe says so. */
+  release(): void {
+    this.#held = false;
   }
 
   async #run(): Promise<void> {
@@ -48,11 +62,18 @@ export class Prober {
     let verdict = known;
     let streak = 0;
     let last: boolean | undefined;
+    let holds = this.#holds;
     if (probe.initialDelayMs > 0) await delay(clock, probe.initialDelayMs, signal);
     while (!signal.aborted) {
-      const result = await check(probe);
+      const asked = this.#holds;
+      const result = this.#held ? undefined : await check(probe);
       if (signal.aborted) return;
-      if (!result) {
+      if (holds !== this.#holds) {
+        holds = this.#holds;
+        last = undefined;
+        if (kind === 'readiness') verdict = false;
+      }
+      if (!result || this.#held || asked !== holds) {
         await delay(clock, probe.periodMs, signal);
         continue;
       }

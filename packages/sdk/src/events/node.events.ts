@@ -49,12 +49,19 @@ export const nodeEvents = {
     }),
   },
   GuestHealthy: {
-    doc: 'A readiness or startup probe began to succeed. A guest without a readiness probe is ready when started.',
+    doc: 'A readiness or startup probe began to succeed, or a guest that was held goes on. A guest without a readiness probe is ready when started.',
     schema: z.object({ ...guest, attempt, probe: z.enum(['readiness', 'liveness', 'startup']) }),
   },
   GuestUnhealthy: {
-    doc: 'A probe failed as often as its threshold.',
-    schema: z.object({ ...guest, attempt, probe: z.enum(['readiness', 'liveness', 'startup']), reason: z.string() }),
+    doc: 'A probe failed as often as its threshold; or, with a `code`, the runtime holds the guest for that reason.',
+    schema: z.object({
+      ...guest,
+      attempt,
+      probe: z.enum(['readiness', 'liveness', 'startup']),
+      reason: z.string(),
+      code: z.string().optional(),
+      remedy: z.string().optional(),
+    }),
   },
   GuestExited: {
     doc: 'The guest does not run any more. Its remains are on the node until GuestRemoved or the next start.',

@@ -58,6 +58,22 @@ export interface GuestExit {
   readonly message?: string;
 }
 
+/**
+ * What a runtime knows of a guest without asking it: whether it can go on. One that cannot is held (no program of it runs)
+ * until what is said here has changed; starting it anew would not help.
+ */
+export type GuestHealth =
+  | { readonly instance: string; readonly attempt: number; readonly ok: true }
+  | {
+      readonly instance: string;
+      readonly attempt: number;
+      readonly ok: false;
+      /** Of the table of error codes: DISK_FULL, … */
+      readonly code: string;
+      readonly reason: string;
+      readonly remedy: string;
+    };
+
 export interface ExecRequest {
   /** Which container of the guest, where it has several. Absent: the first. */
   readonly container?: string;
@@ -139,6 +155,8 @@ export interface GuestDriver {
   fingerprint(): Observable<GuestFingerprint>;
   /** Exits as they happen, those of adopted guests included. An exit while nobody watched shows in `list`. */
   readonly exits: Observable<GuestExit>;
+  /** Guests that cannot go on, and that go on again. To a subscriber all that is known is told at once. */
+  readonly health?: Observable<GuestHealth>;
   /**
    * Makes the guest without running it. An existing one of that name is returned as it is. NAME_TAKEN when the runtime
    * has something of that name which this driver did not make. A failure leaves nothing behind (DISK_FULL, IMAGE_…).
