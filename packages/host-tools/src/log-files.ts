@@ -1,4 +1,4 @@
-import { watch } from 'node:fs';
+import { statSync, watch } from 'node:fs';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogRequest, OutputChunk } from '@cloudos/sdk';
@@ -13,8 +13,8 @@ const drainMaxMs = 2_000;
 
 /** Bytes in the current log files of a guest. */
 export async function logSizes(directory: string): Promise<{ stdout: number; stderr: number }> {
-  const size = async (name: string) => (await stat(join(directory, name)).catch(() => undefined))?.size ?? 0;
-  return { stdout: await size('stdout'), stderr: await size('stderr') };
+  const size = (name: string) => statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0;
+  return { stdout: size('stdout'), stderr: size('stderr') };
 }
 
 /**

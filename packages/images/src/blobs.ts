@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream, existsSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
@@ -140,4 +140,10 @@ function lacking(digest: string): CloudosError {
   return new CloudosError('IMAGE_CORRUPT', `the blob ${digest} is not in the store`, {
     details: { expected: digest, found: null },
   });
+}
+
+/** Tells one file at that path from every other; undefined when there is none. */
+export function versionOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}`;
 }

@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digest as shortDigest } from '@cloudos/host-tools';
 
@@ -13,10 +14,11 @@ export class Holds {
   async add(digest: string, holder: string): Promise<void> {
     const path = this.#path(digest, holder);
     for (let tries = 0; ; tries++) {
-      await mkdir(this.#of(digest), { recursive: true });
+      // A few calls on a small file cost less than the threads that would make them (which a start would wait for).
+      mkdirSync(this.#of(digest), { recursive: true });
       try {
-        await writeFile(`${path}.tmp`, holder);
-        return await rename(`${path}.tmp`, path);
+        writeFileSync(`${path}.tmp`, holder);
+        return renameSync(`${path}.tmp`, path);
       } catch (error) {
         // The last holder before took the directory with it.
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries > 100) throw error;
@@ -25,8 +27,12 @@ export class Holds {
   }
 
   async drop(digest: string, holder: string): Promise<void> {
-    await rm(this.#path(digest, holder), { force: true });
-    await rmdir(this.#of(digest)).catch(() => {});
+    rmSync(this.#path(digest, holder), { force: true });
+    try {
+      rmdirSync(this.#of(digest));
+    } catch {
+      // Others hold it, or nobody did.
+    }
   }
 
   async holders(digest: string): Promise<string[]> {

@@ -2,7 +2,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAlive, removeTree, startTimeOf, withFileLock } from '@cloudos/host-tools';
 import { CloudosError, messageOf } from '@cloudos/sdk';
-import { Blobs } from './blobs.ts';
+import { Blobs, versionOf } from './blobs.ts';
 import { Derived } from './derived.ts';
 import { Holds } from './holds.ts';
 import { type DiskImage, type Image, type ImageSummary, programOf, type StoredImage } from './image.ts';
@@ -26,6 +26,8 @@ export interface GarbageReport {
   readonly freedBytes: number;
 }
 
+/** Descriptions of images that are kept in memory. */
+const describedMax = 256;
 /** How long the collection of garbage waits for imports under way, and they for it. */
 const garbageWaitMs = 600_000;
 
@@ -43,6 +45,7 @@ export class ImageStore {
   readonly #index: IndexFile;
   readonly #derived: Derived;
   readonly #holds: Holds;
+  readonly #described = new Map<string, { readonly image: StoredImage; readonly version: string }>();
 
   /** @param root `<stateDir>/images`; made when something is stored */
   constructor(root: string) {
@@ -76,7 +79,21 @@ export class ImageStore {
     });
   }
 
+  /** What a digest names never changes: as long as its files are the same, it is read and checked once. */
   async #describe(reference: string, entry: Descriptor): Promise<StoredImage> {
+    const known = this.#described.get(entry.digest);
+    if (known && known.version === this.#versionOf(known.image)) return { ...known.image, reference };
+    const image = await this.#read(reference, entry);
+    if (this.#described.size >= describedMax) this.#described.clear();
+    this.#described.set(entry.digest, { image, version: this.#versionOf(image) });
+    return image;
+  }
+
+  #versionOf({ digest, manifest }: StoredImage): string {
+    return [digest, manifest.config.digest].map((part) => versionOf(this.blobs.path(part)) ?? '').join(' ');
+  }
+
+  async #read(reference: string, entry: Descriptor): Promise<StoredImage> {
     const manifest = parseManifest(await this.blobs.document(entry.digest), entry.digest);
     const parts = [...manifest.layers, ...(manifest.config.mediaType === mediaTypes.empty ? [] : [manifest.config])];
     const sizeBytes = parts.reduce((sum, { size }) => sum + size, entry.size);

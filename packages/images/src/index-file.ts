@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withFileLock } from '@cloudos/host-tools';
 import { CloudosError, messageOf } from '@cloudos/sdk';
-import { syncDirectory } from './blobs.ts';
+import { syncDirectory, versionOf } from './blobs.ts';
 import { storeFailure } from './failures.ts';
 import {
   type Descriptor,
@@ -22,6 +22,7 @@ const waitMs = 60_000;
  */
 export class IndexFile {
   readonly #root: string;
+  #known: { readonly version: string; readonly index: ImageIndex } | undefined;
 
   constructor(root: string) {
     this.#root = root;
@@ -29,6 +30,15 @@ export class IndexFile {
 
   async read(): Promise<ImageIndex> {
     const path = join(this.#root, 'index.json');
+    // It is replaced whole: as long as it is the same file, it says the same.
+    const version = versionOf(path);
+    if (version !== undefined && this.#known?.version === version) return this.#known.index;
+    const index = await this.#parse(path);
+    this.#known = version === undefined || version !== versionOf(path) ? undefined : { version, index };
+    return index;
+  }
+
+  async #parse(path: string): Promise<ImageIndex> {
     const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
       throw storeFailure(error, this.#root);

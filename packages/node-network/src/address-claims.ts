@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CloudosError } from '@cloudos/sdk';
 import { formatAddress, parseAddress, parseSubnet } from './subnet.ts';
@@ -24,17 +24,17 @@ export class AddressClaims {
     const { first, prefix } = parseSubnet(subnet);
     const size = 2 ** (32 - prefix);
     const usable = (offset: number) => offset > 1 && offset < size - 1;
-    await mkdir(this.#directory, { recursive: true });
+    mkdirSync(this.#directory, { recursive: true });
     if (preferred !== undefined && usable(parseAddress(preferred) - first)) {
-      if (this.ownerOf(preferred) === owner || (await this.#tryClaim(preferred, owner))) return preferred;
+      if (this.ownerOf(preferred) === owner || this.#tryClaim(preferred, owner)) return preferred;
     }
-    const taken = new Set(await readdir(this.#directory));
+    const taken = new Set(readdirSync(this.#directory));
     for (const address of taken) if (this.ownerOf(address) === owner) return address;
     // Goes on where the last search ended, so that an address is not given again at once.
     for (let step = 1; step <= size; step++) {
       const offset = (this.#last + step) % size;
       const address = formatAddress(first + offset);
-      if (!usable(offset) || taken.has(address) || !(await this.#tryClaim(address, owner))) continue;
+      if (!usable(offset) || taken.has(address) || !this.#tryClaim(address, owner)) continue;
       this.#last = offset;
       return address;
     }
@@ -45,7 +45,7 @@ export class AddressClaims {
 
   async release(address: string | undefined, owner: string): Promise<void> {
     if (address !== undefined && this.ownerOf(address) === owner) {
-      await rm(join(this.#directory, address), { force: true });
+      rmSync(join(this.#directory, address), { force: true });
     }
   }
 
@@ -71,9 +71,9 @@ export class AddressClaims {
     );
   }
 
-  async #tryClaim(address: string, owner: string): Promise<boolean> {
+  #tryClaim(address: string, owner: string): boolean {
     try {
-      await writeFile(join(this.#directory, address), owner, { flag: 'wx' });
+      writeFileSync(join(this.#directory, address), owner, { flag: 'wx' });
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;

@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { chmod, copyFile, cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { digest } from '@cloudos/host-tools';
@@ -132,11 +132,11 @@ export function protectiveMounts(base: string, root: boolean): ZoneMount[] {
 }
 
 /** Files of a zone's own that lie over its userland. */
-export async function writeOwnFiles(own: string, name: string, address: string | undefined): Promise<void> {
-  await mkdir(join(own, 'etc'), { recursive: true });
+export function writeOwnFiles(own: string, name: string, address: string | undefined): void {
+  mkdirSync(join(own, 'etc'), { recursive: true });
   const hosts = `127.0.0.1 localhost\n::1 localhost\n${address ?? '127.0.1.1'} ${name}\n`;
-  await writeFile(join(own, 'etc/hosts'), hosts);
-  await writeFile(join(own, 'etc/hostname'), `${name}\n`);
+  writeFileSync(join(own, 'etc/hosts'), hosts);
+  writeFileSync(join(own, 'etc/hostname'), `${name}\n`);
 }
 
 /** The mount with its paths as the host has them. A source that begins with @ is a path in the zone's own root. */

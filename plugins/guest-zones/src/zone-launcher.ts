@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type ControlGroups,
@@ -14,7 +14,7 @@ import {
 } from '@cloudos/host-tools';
 import type { ImageStore } from '@cloudos/images';
 import { macOf, type NodeNetwork } from '@cloudos/node-network';
-import { CloudosError, type ErrorCode, errorCodes } from '@cloudos/sdk';
+import { CloudosError, type ErrorCode, errorCodes, type GuestSpec } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
 import { launchPlanText, planName, takenPlanName } from './launch-plan-text.ts';
 import { type LaunchPlan, launchScript } from './launch-script.ts';
@@ -23,7 +23,7 @@ import type { Toolbox } from './toolbox.ts';
 import { fstabOf, type Userland, writeOwnFiles } from './userland.ts';
 import { makeZoneDisk } from './zone-disk.ts';
 import { hostNameOf, ownerName, zoneName } from './zone-name.ts';
-import { zoneLimits, zoneRequests } from './zone-options.ts';
+import { brandOf, zoneLimits, zoneRequests } from './zone-options.ts';
 import { makeMountPoints, writtenTo, type ZoneRoot, zoneMounts, zoneRoot } from './zone-root.ts';
 import type { ZoneSpawner } from './zone-spawner.ts';
 import type { ZoneRun, ZoneState, ZoneStore } from './zone-state.ts';
@@ -132,22 +132,23 @@ const filesOfRun = ['own', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', '
 
 async function prepareDirectory(environment: ZoneEnvironment, state: ZoneState, directory: string): Promise<ZoneRoot> {
   const { spec } = state;
-  const layers = layersOf(environment);
+  const layers = layersOf(environment, spec);
   const ofRuns = new Set([...filesOfRun, ...layers]);
-  const left = (await readdir(directory)).filter((name) => ofRuns.has(name) || name.startsWith(planName('')));
+  const left = readdirSync(directory).filter((name) => ofRuns.has(name) || name.startsWith(planName('')));
   for (const name of left) await removeTree(join(directory, name));
   const own = join(directory, 'own');
-  await mkdir(own, { mode: 0o755 });
-  await writeOwnFiles(own, hostNameOf(spec), state.address);
-  await makeMountPoints(own, await checkMounts(spec.template.mounts, environment.hostPaths));
+  mkdirSync(own, { mode: 0o755 });
+  writeOwnFiles(own, hostNameOf(spec), state.address);
+  makeMountPoints(own, await checkMounts(spec.template.mounts, environment.hostPaths));
   if (writtenTo(spec) === 'disk') await makeZoneDisk(directory, zoneLimits(spec.template).diskBytes, layers);
-  else for (const name of layers) await mkdir(join(directory, name), { mode: 0o755 });
+  else for (const name of layers) mkdirSync(join(directory, name), { mode: 0o755 });
   return zoneRoot(environment, spec, state.image);
 }
 
 /** Directories for what the zone writes: of its root, and of its own copies of the host's programs. */
-function layersOf({ userland }: ZoneEnvironment): string[] {
-  return ['upper', 'work', ...userland.ownPrograms.flatMap(({ name }) => [name, `${name}-work`])];
+function layersOf({ userland }: ZoneEnvironment, { template }: GuestSpec): string[] {
+  const own = brandOf(template) === 'whole-root' ? userland.ownPrograms : [];
+  return ['upper', 'work', ...own.flatMap(({ name }) => [name, `${name}-work`])];
 }
 
 async function launchPlan(
@@ -210,15 +211,15 @@ async function launchByPlan(
   plan: LaunchPlan,
   timeoutMs: number,
 ): Promise<void> {
-  await writeFile(join(directory, planName(plan.launch)), launchPlanText(plan), { mode: 0o600 });
+  writeFileSync(join(directory, planName(plan.launch)), launchPlanText(plan), { mode: 0o600 });
   const report = await spawner.launch(directory, plan.launch, timeoutMs);
   if (report !== 'ok') throw await launchFailure(directory, report, '');
 }
 
 /** Runs the script's `launch` to its end. Past the deadline its whole process group is killed, the shim with it. */
 async function launchByScript(directory: string, plan: LaunchPlan, timeoutMs: number): Promise<void> {
-  await writeFile(join(directory, 'fstab'), fstabOf(plan.mounts));
-  await writeFile(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
+  writeFileSync(join(directory, 'fstab'), fstabOf(plan.mounts));
+  writeFileSync(join(directory, 'start.sh'), launchScript(plan), { mode: 0o700 });
   const output = openSync(join(directory, 'start.err'), 'w', 0o600);
   const ended = await new Promise<string>((resolve) => {
     const child = spawn('/bin/sh', [join(directory, 'start.sh'), 'launch'], {

@@ -15,7 +15,9 @@ import type { ZoneWatch } from './zone-watch.ts';
 /** How long processes may take to be gone after they were killed, and their control groups to be empty. */
 const goneMaxMs = 5_000;
 const frozenMaxMs = 5_000;
-const stepMs = 3;
+/** Between two looks: more each time, as each takes a lock that all control groups share. */
+const stepMinMs = 2;
+const stepMaxMs = 20;
 
 /** Carries zones from one state to the next. Each call may follow a crash in the middle of any other. */
 export class ZoneLifecycle {
@@ -148,7 +150,7 @@ export class ZoneLifecycle {
 /** Polls until it is so; false when the time is over first. */
 async function until(timeoutMs: number, condition: () => boolean): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  for (let stepMs = stepMinMs; ; stepMs = Math.min(stepMaxMs, 1.5 * stepMs)) {
     if (condition()) return true;
     if (Date.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, stepMs));

@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { type CheckedMount, checkMounts, findTool } from '@cloudos/host-tools';
 import { commandLine, type ImageProgram, type ImageStore, rootDirectory } from '@cloudos/images';
@@ -174,10 +173,10 @@ export function zoneMounts(parts: RootParts, root: ZoneRoot, spec: GuestSpec, di
 }
 
 /** Makes the layer of the zone's own: its names, and a place for each mount that no link of the image leads away. */
-export async function makeMountPoints(own: string, mounts: readonly CheckedMount[]): Promise<void> {
+export function makeMountPoints(own: string, mounts: readonly CheckedMount[]): void {
   for (const { target, directory } of mounts) {
     const point = join(own, target);
-    await mkdir(directory ? point : dirname(point), { recursive: true, mode: 0o755 });
-    if (!directory) await writeFile(point, '', { flag: 'a' });
+    mkdirSync(directory ? point : dirname(point), { recursive: true, mode: 0o755 });
+    if (!directory) writeFileSync(point, '', { flag: 'a' });
   }
 }
