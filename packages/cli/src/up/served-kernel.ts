@@ -47,7 +47,7 @@ export async function serveStack(context: Pick<CliContext, 'env'>, options: Serv
   try {
     const kernel = await bootKernel({ stack, stateDir, logger, onProgress, onFatal });
     await rememberStack(stateDir, stackFile);
-    const { host, port, origins, limits } = stack.gateway;
+    const { host, port, origins, limits, slowSubscriberMs } = stack.gateway;
     const onEnd = (how: 'stopped' | 'down') => end({ how });
     try {
       const gateway = await startGateway({
@@ -59,6 +59,7 @@ export async function serveStack(context: Pick<CliContext, 'env'>, options: Serv
         allowedOrigins: origins,
         tls: tlsOf(stack),
         limits: limits as Partial<GatewayLimits>,
+        bounds: slowSubscriberMs === undefined ? {} : { slowSubscriberMs },
         onEnd,
       });
       const { fingerprint, certificateFile: caFile } = gateway;

@@ -154,8 +154,8 @@ function nextMultiple(position: number, of: number): number {
 
 function hand(subscriber: FeedSubscriber, { chunks, next }: Turn): void {
   for (const chunk of chunks) {
-    // What does not fit is read again when there is room for it.
-    if (subscriber.isClosed || subscriber.isFull) return;
+    // What does not fit, or came too late for one that was paused meanwhile, is read again when it can be sent.
+    if (!subscriber.isReady || subscriber.isFull) return;
     subscriber.deliver(chunk, chunk.last + 1);
   }
   subscriber.skip(next);

@@ -12,6 +12,8 @@ export const deflateWindowBits = 12;
 export function deflated(payload: Uint8Array): Uint8Array {
   const bytes = deflateRawSync(payload, {
     windowBits: deflateWindowBits,
+    // Room for all of it: the default, 16 KiB for each of many small messages, is garbage that has to be collected.
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, payload.length),
     memLevel: 5,
     level: 3,
     finishFlush: constants.Z_SYNC_FLUSH,
@@ -21,13 +23,13 @@ export function deflated(payload: Uint8Array): Uint8Array {
 
 /**
  * What is negotiated when a client asks for compression: no context in either direction, so that a connection keeps no
- * state of ours, and what comes in is bounded by the message size as it unfolds.
+ * state of ours, and what comes in is bounded by the message size as it unfolds. The window of a client is its own
+ * choice: many cannot bound theirs (RFC 7692, 7.1.2.2), and ours for reading it is there only while a message is read.
  */
 export const deflateOptions = {
   serverNoContextTakeover: true,
   clientNoContextTakeover: true,
   serverMaxWindowBits: deflateWindowBits,
-  clientMaxWindowBits: deflateWindowBits,
   threshold: deflateMinBytes,
   concurrencyLimit: 4,
 } as const;
@@ -38,12 +40,10 @@ export function offersDeflate(header: string | undefined): boolean {
   return header.split(',').some((offer) => {
     const [name, ...parameters] = offer.split(';').map((part) => part.trim().toLowerCase());
     if (name !== 'permessage-deflate') return false;
-    // A smaller window of the client can only be asked of one that offers it (RFC 7692, 7.1.2.2).
-    if (!parameters.some((parameter) => parameter.startsWith('client_max_window_bits'))) return false;
     return parameters.every((parameter) => {
       const [key, value] = parameter.split('=').map((part) => part.trim().replaceAll('"', ''));
       if (key === 'server_max_window_bits') return Number(value) >= deflateWindowBits;
-      if (key === 'client_max_window_bits') return value === undefined || Number(value) >= deflateWindowBits;
+      if (key === 'client_max_window_bits') return true;
       return key === 'server_no_context_takeover' || key === 'client_no_context_takeover';
     });
   });

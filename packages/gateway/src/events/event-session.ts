@@ -9,7 +9,6 @@ import { limited } from '../limits/admission.ts';
 import { ControlChannel, type ControlHandlers, type ControlPeer } from './control-channel.ts';
 import type { EncodingName } from './encoding.ts';
 import { type Feed, refusalOf } from './feed.ts';
-import { compileFilters } from './feed-filter.ts';
 import { type FeedQuery, filtersOf, startOf } from './feed-query.ts';
 import type { FeedSubscriber } from './feed-subscriber.ts';
 import { textFrame } from './frames.ts';
@@ -36,17 +35,19 @@ export async function serveEvents(
   const early = earlyMessages(webSocket);
   try {
     const from = await startOf(query.from, kernel.log);
-    const compiled = await compileFilters([filter], kernel.log);
-    if (!sink.isOpen) return;
-    const encoding = encodingOf(webSocket);
-    const subscriber = feed.subscribe(compiled, encoding, sink, {
+    const options = {
       from,
       to: query.to,
       markers: query.markers ?? webSocket.protocol === subprotocols.compact,
       credit: query.credit ?? Number.POSITIVE_INFINITY,
       heartbeatMs: query.heartbeatMs,
       stored: query.stored,
-    });
+    };
+    const encoding = encodingOf(webSocket);
+    const subscriber = await feed.withFilter(filter, (compiled) =>
+      sink.isOpen ? feed.subscribe(compiled, encoding, sink, options) : undefined,
+    );
+    if (!subscriber) return;
     const channel = new ControlChannel(peerOf(webSocket, sink, context, handlersOf(subscriber, context)));
     early.handTo((data, isBinary) => receive(webSocket, channel, data, isBinary));
   } catch (error) {
@@ -125,10 +126,11 @@ function handlersOf(subscriber: FeedSubscriber, context: EventSessionContext): C
     ...commonHandlers(context, () => subscriber.next - 1),
     filter: async (asked) => {
       const filter = filtersOf(asked, session.principal);
-      const compiled = await compileFilters([filter], kernel.log);
-      const from = subscriber.next;
-      subscriber.refilter(compiled);
-      return { from };
+      return feed.withFilter(filter, (compiled) => {
+        const from = subscriber.next;
+        subscriber.refilter(compiled);
+        return { from };
+      });
     },
     pause: () => {
       subscriber.pause();

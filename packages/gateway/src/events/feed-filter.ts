@@ -25,6 +25,8 @@ export interface FeedFilter {
   readonly logFilter: Filter | undefined;
   /** The last position of which that is true. */
   readonly logFilterTo: number;
+  /** To be told of every event that is appended, wanted or not, where what matches depends on earlier ones. */
+  readonly learn: ((events: readonly RecordedEvent[]) => void) | undefined;
   /** The part of it that is true of all that is to come as well. */
   readonly liveFilter: Filter | undefined;
   /** Whether the log can evaluate all of it. */
@@ -67,10 +69,19 @@ export async function compileFilters(filters: readonly EventFilter[], log: Kerne
     matches: joined(compiled.flatMap(({ predicates }) => predicates)),
     logFilter: filterOf(first?.ofLog),
     logFilterTo: first?.to ?? Number.POSITIVE_INFINITY,
+    learn: learningOf(compiled),
     liveFilter: filterOf(first?.to === Number.POSITIVE_INFINITY ? first.ofLog : without(first?.ofLog)),
     isOfLog: compiled.length === 0 || (compiled.length === 1 && first?.isOfLog === true),
     streams,
     isIndexed: streams !== undefined && streams.length <= indexedStreamsMax,
+  };
+}
+
+function learningOf(compiled: readonly Conditions[]): FeedFilter['learn'] {
+  const learning = compiled.flatMap(({ learn }) => learn ?? []);
+  if (learning.length === 0) return undefined;
+  return (events) => {
+    for (const event of events) for (const learn of learning) learn(event);
   };
 }
 
@@ -92,6 +103,7 @@ interface Conditions {
   /** The log tells of all that matches up to there. */
   readonly to: number;
   readonly isOfLog: boolean;
+  readonly learn: ((event: RecordedEvent) => void) | undefined;
 }
 
 /** A condition that is met by events with certain keys. */
@@ -100,6 +112,8 @@ interface KeyCondition {
   readonly keys: readonly EventKey[];
   /** Last position up to which these are all the keys there are. */
   readonly to?: number;
+  /** Takes in an event on which later ones depend; may be told of it more than once. */
+  readonly learn?: (event: RecordedEvent) => void;
 }
 
 async function conditionsOf(filter: EventFilter, log: Kernel['log']): Promise<Conditions> {
@@ -128,6 +142,7 @@ async function conditionsOf(filter: EventFilter, log: Kernel['log']): Promise<Co
     },
     to: best?.to ?? Number.POSITIVE_INFINITY,
     isOfLog: byKeys.length <= 1 && best?.to === undefined && !both,
+    learn: byKeys.find(({ learn }) => learn)?.learn,
   };
 }
 
@@ -153,6 +168,7 @@ function byNode(node: string): KeyCondition {
 async function byWorkload(workload: string, log: Kernel['log']): Promise<KeyCondition> {
   const instances = new Set<string>();
   const learn = (event: RecordedEvent) => {
+    if (event.type !== 'InstanceRequested') return;
     const data = dataOf(event);
     if (data.workload !== workload || typeof data.instance !== 'string') return;
     if (instances.size >= workloadInstancesMax) {
@@ -167,11 +183,11 @@ async function byWorkload(workload: string, log: Kernel['log']): Promise<KeyCond
   for await (const batch of log.read({ to, filter })) batch.forEach(learn);
   const keys = [eventKey('workload', workload), ...[...instances].map((instance) => eventKey('instance', instance))];
   const matches = (event: RecordedEvent) => {
-    if (event.type === 'InstanceRequested') learn(event);
+    learn(event);
     const data = dataOf(event);
     return data.workload === workload || (typeof data.instance === 'string' && instances.has(data.instance));
   };
-  return { matches, keys, to };
+  return { matches, keys, to, learn };
 }
 
 async function byCause(cause: string | number, log: Kernel['log']): Promise<KeyCondition> {

@@ -111,10 +111,12 @@ export function assertReached(from: FeedQuery['from'], head: number): void {
 
 /**
  * The position at which a time begins, by bisection: times are set by the clocks of the writers and may run back a
- * little, so an event of that time may be a few positions before it where clocks differ.
+ * little, so an event of that time may be a few positions before it where clocks differ. 0 where everything that is kept
+ * is of that time or later and older events were removed: some of them may have been of it, and that is told as a gap.
  */
 export async function positionAt(timeMs: number, log: Kernel['log']): Promise<number> {
-  let low = log.first();
+  const first = log.first();
+  let low = first;
   let high = log.head() + 1;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
@@ -123,5 +125,5 @@ export async function positionAt(timeMs: number, log: Kernel['log']): Promise<nu
     if (found && found.time < timeMs) low = found.position + 1;
     else high = middle;
   }
-  return low;
+  return low === first ? 0 : low;
 }

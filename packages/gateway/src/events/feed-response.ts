@@ -2,7 +2,6 @@ import type { EventFilter } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
 import type { EncodingName } from './encoding.ts';
 import type { Feed } from './feed.ts';
-import { compileFilters } from './feed-filter.ts';
 import { assertReached, type FeedQuery, startOf } from './feed-query.ts';
 import { BodySink } from './sink.ts';
 
@@ -34,19 +33,20 @@ export async function feedResponse(
   const resumed = lastEventId !== undefined && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) + 1 : query.from;
   assertReached(resumed, kernel.log.head());
   const from = await startOf(resumed, kernel.log);
-  const compiled = await compileFilters([filter], kernel.log);
   const sink = new BodySink(onLeft);
   const { encoding, contentType } = streamForms[form];
   // Lets a client know that it is connected before the first event.
   if (form === 'sse') sink.write(new TextEncoder().encode('retry: 1000\n\n'));
-  feed.subscribe(compiled, encoding, sink, {
-    from,
-    to: query.to,
-    markers: query.markers ?? form === 'sse',
-    credit: query.credit ?? Number.POSITIVE_INFINITY,
-    heartbeatMs: query.heartbeatMs,
-    stored: false,
-  });
+  await feed.withFilter(filter, (compiled) =>
+    feed.subscribe(compiled, encoding, sink, {
+      from,
+      to: query.to,
+      markers: query.markers ?? form === 'sse',
+      credit: query.credit ?? Number.POSITIVE_INFINITY,
+      heartbeatMs: query.heartbeatMs,
+      stored: false,
+    }),
+  );
   return new Response(sink.body, {
     headers: { 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
   });

@@ -1,6 +1,6 @@
 import { type EventFilter, type EventsPage, eventsPageMax, toCloudEvent } from '@cloudos/client';
 import { type Kernel, kernelVersion } from '@cloudos/kernel';
-import type { GlobalRange, RecordedEvent } from '@cloudos/sdk';
+import { CloudosError, type GlobalRange, type RecordedEvent } from '@cloudos/sdk';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import type { Access } from '../access/access.ts';
@@ -67,6 +67,15 @@ async function answer(
   principal: Principal,
   c: Context<GatewayEnv>,
 ): Promise<Response> {
+  if (query.subscription !== undefined) {
+    throw new CloudosError(
+      'REQUEST_MALFORMED',
+      `events of the subscription ${query.subscription} were asked for without a WebSocket`,
+      {
+        remedy: 'Connect with a WebSocket: what a named subscription hands out is acknowledged on its control channel.',
+      },
+    );
+  }
   const filter = filtersOf(query, principal);
   const form = streamFormOf(query.format, c.req.header('accept'));
   if (form === undefined) return Response.json(await eventsPage(kernel, query, filter));
@@ -80,8 +89,8 @@ async function answer(
   });
 }
 
-/** Positions that one page passes over at most when nothing matches: the next page goes on there. */
-const pageScanMax = 262_144;
+/** Positions that one page passes over at most when nothing matches: the next page goes on behind them. */
+export const pageScanMax = 262_144;
 
 /** Reads one event more than the page holds, to know whether another page follows. */
 async function eventsPage(kernel: Kernel, query: PageQuery, asked: EventFilter): Promise<EventsPage> {
@@ -106,9 +115,15 @@ async function eventsPage(kernel: Kernel, query: PageQuery, asked: EventFilter):
     for (const event of batch) if (!filter.matches || filter.matches(event)) found.push(event);
     if (found.length > query.limit) break;
   }
-  const next = found[query.limit]?.position ?? (end === query.to ? undefined : end);
+  const next = found[query.limit]?.position ?? behind(end, query.to, backwards);
   const events = found.slice(0, query.limit).map((event) => toCloudEvent(event, stack));
   return { events, head, ...(next === undefined ? {} : { next }) };
+}
+
+/** Where the page after one goes on that was scanned to an end of its own; undefined: there is no more. */
+function behind(end: number | undefined, to: number | undefined, backwards: boolean): number | undefined {
+  if (end === undefined || end === to) return undefined;
+  return backwards ? end - 1 : end + 1;
 }
 
 /** A bound of a range, no further than the log can tell of. */

@@ -168,9 +168,14 @@ export class FeedSubscriber {
   }
 
   #levelOrEarly(): void {
+    const isEarly = this.#next > this.#feed.head + 1;
+    if (!isEarly) this.#tellLive();
     // One with an end looks again after each batch: it may have to end without anything to be sent.
-    if (this.#next > this.#feed.head + 1 || this.to !== Number.POSITIVE_INFINITY) return this.#feed.wait(this);
+    if (isEarly || this.to !== Number.POSITIVE_INFINITY) return this.#feed.wait(this);
     this.#group.level.add(this);
+  }
+
+  #tellLive(): void {
     if (this.#wasLive) return;
     this.#wasLive = true;
     if (this.markers) this.tell('Live', { position: this.#feed.head, head: this.#feed.head });

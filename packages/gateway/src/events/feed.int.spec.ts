@@ -1,8 +1,10 @@
-import { BatchDecoder, type ControlResponse } from '@cloudos/client';
+import { BatchDecoder } from '@cloudos/client';
 import type { RecordedEvent } from '@cloudos/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Bench, type Listener, type ListenerOptions, openBench, until } from '../spec-kit.ts';
+import { type Bench, type ListenerOptions, openBench, until } from '../spec-kit.ts';
 import type { FakeEvent } from '../testing/index.ts';
+import { ControlPeer } from './control-peer.fixture.ts';
+import { pageScanMax } from './feed-routes.ts';
 
 let bench: Bench;
 beforeEach(async () => {
@@ -17,40 +19,6 @@ const record = (count: number, event: Partial<FakeEvent> = {}) =>
 const positions = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 const listen = (query: string, options?: ListenerOptions, protocols?: string[]) =>
   bench.listen(`/v1/events?${query}`, options, protocols).opened();
-
-/** A listener that speaks the control channel. */
-class Peer {
-  readonly #listener: Listener;
-  #id = 0;
-
-  constructor(listener: Listener) {
-    this.#listener = listener;
-  }
-
-  get parsed(): Record<string, unknown>[] {
-    return this.#listener.messages.map((text) => JSON.parse(text) as Record<string, unknown>);
-  }
-
-  get events(): number[] {
-    return this.parsed.filter(({ position }) => position !== undefined).map(({ position }) => position as number);
-  }
-
-  control(name: string): Record<string, unknown>[] {
-    return this.parsed.filter(({ type }) => type === `io.cloudos.control.${name}`);
-  }
-
-  async call(method: string, params?: unknown): Promise<ControlResponse> {
-    const id = ++this.#id;
-    this.#listener.socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
-    return this.answer(id);
-  }
-
-  async answer(id: number): Promise<ControlResponse> {
-    const found = () => this.parsed.flat().find((message) => message.id === id && message.jsonrpc === '2.0');
-    await until(`request ${id} is answered`, () => found() !== undefined);
-    return found() as unknown as ControlResponse;
-  }
-}
 
 describe('filters of the feed', () => {
   beforeEach(() => {
@@ -122,6 +90,59 @@ describe('filters of the feed', () => {
     web.socket.close();
   });
 
+  it('know of an instance that was requested while nobody could take it, and while the filter was made', async () => {
+    const requested = (instance: string) => ({
+      stream: 'orchestrator',
+      type: 'InstanceRequested',
+      data: { workload: 'default/web', instance },
+    });
+    const started = (instance: string) => ({ stream: 'node-n1', type: 'GuestStarted', data: { instance, node: 'n1' } });
+    // Its group is not made anything ready for: it may be sent nothing.
+    const idle = await listen('from=now&workload=web&credit=0');
+    bench.kernel.events.record(requested('web-2'));
+    const late = await listen('from=now&workload=web');
+    bench.kernel.events.record(started('web-2'));
+    await until('it comes', () => late.messages.length > 0);
+    expect(late.positions()).toEqual([7]);
+    // The filter of a subscriber that is level is changed, and something is appended in the middle of it.
+    const listener = await listen('from=now&types=Nothing');
+    const peer = new ControlPeer(listener);
+    const { events } = bench.kernel;
+    const read = events.read.bind(events);
+    events.read = async function* (range) {
+      yield* read(range);
+      events.read = read;
+      events.record(requested('api-1'));
+      events.record({ ...requested('api-2'), data: { workload: 'default/api', instance: 'api-2' } });
+    };
+    expect(await peer.call('filter', { workload: 'api' })).toMatchObject({ result: { from: 10 } });
+    bench.kernel.events.record(started('api-2'), started('web-2'));
+    await until('it comes', () => peer.events.length > 0);
+    expect(peer.events).toEqual([10]);
+    for (const { socket } of [idle, late, listener]) socket.close();
+    await until('the log is not followed any more', () => bench.kernel.events.subscriptions === 0);
+  });
+
+  it('let one page follow the other where the log is scanned for them in parts', async () => {
+    const filler = Array.from({ length: 4_096 }, () => ({ stream: 'kernel', type: 'StackAssembled' }));
+    while (bench.kernel.events.head() < pageScanMax) bench.kernel.events.record(...filler);
+    const head = bench.kernel.events.head();
+    const web = { instance: 'web-1', node: 'n1' };
+    // At the borders of what one page passes over, in both directions.
+    for (const at of [pageScanMax, pageScanMax + 1, head - pageScanMax, head - pageScanMax - 1]) {
+      const event = bench.kernel.events.events[at];
+      if (event) bench.kernel.events.events[at] = { ...event, type: 'GuestStarted', data: web };
+    }
+    const all = [0, 1, 2, 3, head - pageScanMax - 1, head - pageScanMax, pageScanMax, pageScanMax + 1];
+    const paged = async (direction: 'forwards' | 'backwards') => {
+      const found: number[] = [];
+      for await (const { position } of bench.client.history({ workload: 'web', direction })) found.push(position);
+      return found;
+    };
+    expect(await paged('forwards')).toEqual(all);
+    expect(await paged('backwards')).toEqual([...all].reverse());
+  });
+
   it('find a few events of some streams in a long log through the index of streams', async () => {
     record(40_000);
     bench.kernel.events.record({ stream: 'x-rare', type: 'x-rare-Seen' }, { stream: 'node-n1', type: 'GuestExited' });
@@ -173,111 +194,50 @@ describe('where a feed begins and ends', () => {
   });
 });
 
-describe('the control channel', () => {
-  it('tells when it is live and how far the log is, if that is asked for', async () => {
-    record(3);
-    const listener = await listen('from=start&markers=true&heartbeatMs=100&types=Nothing');
-    const peer = new Peer(listener);
-    await until('a heartbeat comes', () => peer.control('Heartbeat').length > 0);
-    record(2);
-    await until('one tells the new head', () =>
-      peer.control('Heartbeat').some(({ data }) => (data as { head: number }).head === 4),
-    );
-    expect(peer.control('Live')).toMatchObject([{ data: { position: 2, head: 2 } }]);
-    expect(peer.control('Heartbeat').at(-1)).toMatchObject({ data: { position: 4, head: 4 } });
-    listener.socket.close();
-  });
-
-  it('changes the filter at a position that it names', async () => {
-    record(5);
-    const listener = await listen('from=start&types=Nothing');
-    const peer = new Peer(listener);
-    expect(await peer.call('ping')).toMatchObject({ result: { position: 4, head: 4 } });
-    expect(await peer.call('filter', { streams: ['kernel'] })).toMatchObject({ result: { from: 5 } });
-    record(2);
-    await until('they come', () => peer.events.length === 2);
-    expect(peer.events).toEqual([5, 6]);
-    listener.socket.close();
-  });
-
-  it('pauses, resumes, and sends no more than was granted', async () => {
-    record(300);
-    const listener = await listen('from=start&credit=10');
-    const peer = new Peer(listener);
-    await until('the first have come', () => peer.events.length === 10);
-    expect(await peer.call('credit', { events: 100 })).toMatchObject({ result: { credit: 100 } });
-    await until('more have come', () => peer.events.length === 110);
-    expect(await peer.call('pause')).toMatchObject({ result: { from: 110 } });
-    await peer.call('credit', { events: 1_000 });
-    record(5);
-    await peer.call('ping');
-    expect(peer.events).toHaveLength(110);
-    await peer.call('resume');
-    await until('all have come', () => peer.events.length === 305);
-    expect(peer.events).toEqual(positions(0, 304));
-    listener.socket.close();
-  });
-
-  it('gives a snapshot, and appends', async () => {
-    bench.kernel.onView = (at) => ({
-      position: at ?? 9,
-      time: 0,
-      nodes: [],
-      workloads: [],
-      instances: [],
-      services: [],
-    });
-    record(4);
-    const listener = await listen('streams=x-audit');
-    const peer = new Peer(listener);
-    expect(await peer.call('snapshot', { position: 2 })).toMatchObject({
-      result: { position: 2, view: { position: 2 } },
-    });
-    expect(await peer.call('snapshot', { position: 99 })).toMatchObject({
-      error: { code: -32000, data: { code: 'POSITION_OUT_OF_RANGE' } },
-    });
-    const requests = [1, 2, 3].map((n) => ({
-      jsonrpc: '2.0',
-      id: 100 + n,
-      method: 'append',
-      params: { stream: 'x-audit', events: [{ type: 'x-audit-Seen', data: { n } }] },
-    }));
-    listener.socket.send(JSON.stringify(requests));
-    expect(await peer.answer(103)).toMatchObject({ result: { first: 6, last: 6, revision: 2, duplicate: false } });
-    await until('they come back', () => peer.events.length === 3);
-    listener.socket.close();
-  });
-
-  it('answers what it does not understand as JSON-RPC says, and goes on', async () => {
-    const listener = await listen('');
-    const peer = new Peer(listener);
-    const error = async (text: string) => {
-      const before = listener.messages.length;
-      listener.socket.send(text);
-      await until('it is answered', () => listener.messages.length > before);
-      return JSON.parse(listener.messages.at(-1) ?? '') as { id: unknown; error: { code: number } };
-    };
-    expect(await error('hello')).toMatchObject({ id: null, error: { code: -32700 } });
-    expect(await error('[]')).toMatchObject({ id: null, error: { code: -32600 } });
-    expect(await error('{"method":"ping","id":7}')).toMatchObject({ id: 7, error: { code: -32600 } });
-    expect(await error('{"jsonrpc":"2.0","method":"fly","id":"a"}')).toMatchObject({
-      id: 'a',
-      error: { code: -32601 },
-    });
-    expect(await error('{"jsonrpc":"2.0","method":"credit","id":"b","params":{"events":"many"}}')).toMatchObject({
-      error: { code: -32602 },
-    });
-    expect(await error('{"jsonrpc":"2.0","method":"acknowledge","id":"c","params":{"position":1}}')).toMatchObject({
-      error: { code: -32000 },
-    });
-    listener.socket.send('{"jsonrpc":"2.0","method":"nonsense"}');
-    expect(await peer.call('ping')).toMatchObject({ result: { head: -1 } });
-    expect(listener.messages).toHaveLength(7);
-    listener.socket.close();
-  });
-});
-
 describe('the compact subprotocol', () => {
+  it('is agreed on by its version, beside those that are not spoken here', async () => {
+    for (const [offered, spoken] of [
+      [['cloudos.batch.v2', 'cloudos.batch.v1', 'cloudevents.json'], 'cloudos.batch.v1'],
+      [['cloudos.batch.v2', 'cloudevents.json'], 'cloudevents.json'],
+    ] as const) {
+      const listener = await listen('', {}, [...offered]);
+      expect(listener.socket.protocol).toBe(spoken);
+      listener.socket.close();
+    }
+    const refused = bench.listen('/v1/events', {}, ['cloudos.batch.v2']);
+    await until('it is refused', () => refused.refused !== undefined);
+    expect(JSON.parse(refused.refused?.body ?? '')).toMatchObject({ code: 'SUBPROTOCOL_UNSUPPORTED' });
+  });
+
+  it('goes over to another filter and back, in whatever form its batches are', async () => {
+    record(20);
+    const listener = await listen('from=start', {}, ['cloudos.batch.v1']);
+    const decoder = new BatchDecoder();
+    const got: number[] = [];
+    const taken = () => {
+      for (const message of listener.binary.splice(0)) {
+        got.push(...decoder.decode(message).events.map(({ position }) => position));
+      }
+      return got.length;
+    };
+    const filter = async (params: object, count: number) => {
+      listener.socket.send(JSON.stringify({ jsonrpc: '2.0', id: count, method: 'filter', params }));
+      await until('it is answered', () =>
+        listener.messages.some((text) => text.startsWith(`{"jsonrpc":"2.0","id":${count}`)),
+      );
+      bench.kernel.events.record(
+        { stream: 'node-n1', type: 'GuestStarted' },
+        { stream: 'kernel', type: 'SwapStarted' },
+      );
+      await until('they come', () => taken() >= count);
+    };
+    await until('the past comes', () => taken() >= 20);
+    await filter({ types: ['Guest*'] }, 21);
+    await filter({}, 23);
+    expect(got).toEqual([...positions(0, 20), 22, 23]);
+    listener.socket.close();
+  });
+
   it.each([[{ perMessageDeflate: false }], [{ perMessageDeflate: true }]])(
     'carries batches in binary and control in text messages (%j)',
     async (options) => {
@@ -337,9 +297,13 @@ describe('a slow subscriber', () => {
     slow.socket.pause();
     // More than the buffers of the system take.
     record(4_000, { data: { bytes: 'x'.repeat(20_000) } });
-    await until('it was closed', () => bench.gateway.connections().subscriptions === 1);
-    expect(bench.gateway.waitingBytes()).toBe(0);
-    slow.socket.terminate();
+    await until('it is behind', () => bench.gateway.waitingBytes() > 0);
+    await until('it is given up', () => bench.gateway.waitingBytes() === 0);
+    // It learns of it when it reads on.
+    slow.socket.resume();
+    await until('it is told why', () => slow.closed !== undefined);
+    expect(slow.closed).toEqual({ code: 4008, reason: 'took nothing for 100 ms' });
+    await until('the other one is there', () => bench.gateway.connections().subscriptions === 1);
     quiet.socket.close();
   });
 });

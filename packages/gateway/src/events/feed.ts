@@ -1,4 +1,4 @@
-import { CloudEventWriter } from '@cloudos/client';
+import { CloudEventWriter, type EventFilter } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
 import { hasCode, messageOf, type RecordedEvent } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
@@ -6,7 +6,7 @@ import { errorBodyOf } from '../error-response.ts';
 import { CatchUp } from './catch-up.ts';
 import type { EncodingName } from './encoding.ts';
 import { FeedBatch } from './feed-batch.ts';
-import type { FeedFilter } from './feed-filter.ts';
+import { compileFilters, type FeedFilter } from './feed-filter.ts';
 import { FeedGroup } from './feed-group.ts';
 import { FeedSubscriber, type SubscriberOptions } from './feed-subscriber.ts';
 import type { CloseReason, Sink } from './sink.ts';
@@ -43,6 +43,8 @@ export class Feed {
   readonly #writer: CloudEventWriter;
   readonly #groups = new Map<string, FeedGroup>();
   readonly #catchUp: CatchUp;
+  /** Told of every batch while a filter is made that has to know of it. */
+  readonly #listeners = new Set<(events: readonly RecordedEvent[]) => void>();
   /** Subscribers of what the log has acknowledged and has not told the feed yet. */
   readonly #early = new Set<FeedSubscriber>();
   #head = -1;
@@ -84,6 +86,29 @@ export class Feed {
     return bytes;
   }
 
+  /**
+   * Makes a filter and has it used in the same turn. What is appended while it is made it knows of as well: a subscriber
+   * that begins behind that would miss what a workload got meanwhile.
+   * @throws CloudosError as `compileFilters`
+   */
+  async withFilter<Result>(asked: EventFilter, use: (filter: FeedFilter) => Result): Promise<Result> {
+    if (asked.workload === undefined) return use(await compileFilters([asked], this.#log));
+    const meanwhile: RecordedEvent[] = [];
+    const listener = (events: readonly RecordedEvent[]) => {
+      for (const event of events) if (event.type === 'InstanceRequested') meanwhile.push(event);
+    };
+    this.#follow();
+    this.#listeners.add(listener);
+    try {
+      const filter = await compileFilters([asked], this.#log);
+      filter.learn?.(meanwhile);
+      return use(filter);
+    } finally {
+      this.#listeners.delete(listener);
+      this.#unfollowUnlessUsed();
+    }
+  }
+
   subscribe(filter: FeedFilter, encoding: EncodingName, sink: Sink, options: SubscriberOptions): FeedSubscriber {
     this.#follow();
     const group = this.#groupOf(filter, encoding, options.stored);
@@ -115,7 +140,11 @@ export class Feed {
   remove(subscriber: FeedSubscriber): void {
     this.#early.delete(subscriber);
     this.#leaveGroup(subscriber);
-    if (this.#groups.size === 0) this.#unfollow();
+    this.#unfollowUnlessUsed();
+  }
+
+  #unfollowUnlessUsed(): void {
+    if (this.#groups.size === 0 && this.#listeners.size === 0) this.#unfollow();
   }
 
   #leaveGroup(subscriber: FeedSubscriber): void {
@@ -161,9 +190,13 @@ export class Feed {
     const { recentMaxBytes, recentOfGroupMaxBytes } = this.bounds;
     const keepBytes = Math.min(recentOfGroupMaxBytes, recentMaxBytes / this.#groups.size);
     const made: { group: FeedGroup; chunks: ReturnType<FeedGroup['take']> }[] = [];
+    for (const listener of this.#listeners) listener(events);
     for (const group of this.#groups.values()) {
-      if (!group.isWanted) continue;
       try {
+        if (!group.isWanted) {
+          group.filter.learn?.(events);
+          continue;
+        }
         const chunks = group.take(batch, keepBytes);
         if (chunks.length > 0) made.push({ group, chunks });
       } catch (error) {

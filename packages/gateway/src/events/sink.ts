@@ -24,7 +24,7 @@ export interface CloseReason {
 }
 
 /** How long a peer may take to close that is forced to. */
-const forcedCloseMs = 1_000;
+const forcedCloseMs = 5_000;
 
 /**
  * A WebSocket whose frames are made elsewhere, once for many subscribers, and written to the connection beneath it.

@@ -27,6 +27,9 @@ describe('a stack file', () => {
     expect(log).toEqual({ plugin: 'log-memory', config: undefined });
     expect(resources).toEqual({ plugin: 'resources-borg', config: { seed: 1 } });
     expect(gateway).toEqual({ host: '127.0.0.1', port: 0, origins: [], limits: {} });
+    expect(parse(`${stack}gateway: { slowSubscriberMs: 5000 }\n`).gateway).toMatchObject({
+      slowSubscriberMs: 5_000,
+    });
   });
 
   it('has a digest of what it says, not of how it is written', () => {

@@ -57,6 +57,8 @@ const stackSchema = z.strictObject({
       tls: z.union([z.boolean(), z.strictObject({ certificate: z.string(), key: z.string() })]).optional(),
       /** What one token and one address may use; what is absent is as it is by default. */
       limits: gatewayLimits.default({}),
+      /** An event subscriber that takes nothing for that long, while something waits for it, is closed. Absent or 0: never. */
+      slowSubscriberMs: z.int().min(0).max(86_400_000).optional(),
     })
     .default({ host: '127.0.0.1', port: 0, origins: [], limits: {} }),
 });
