@@ -17,10 +17,8 @@ export async function checkCommand(
 ): Promise<void> {
   if (command === undefined) return;
   const candidates = command.includes('/') ? [command] : await inSearchPath(container, command, env.PATH);
-  const found = await Promise.all(
-    candidates.map((path) => unlessAbsent(`looking for ${path}`, () => container.infoArchive({ path }))),
-  );
-  if (found.some((each) => each !== undefined)) return;
+  const found = await Promise.all(candidates.map((path) => hasPath(container, path)));
+  if (found.includes(true)) return;
   throw new CloudosError(
     'COMMAND_NOT_FOUND',
     `there is no ${command} in the image (looked at ${candidates.join(', ')})`,
@@ -31,4 +29,12 @@ async function inSearchPath(container: Container, command: string, path: string 
   const { Config: config } = await container.inspect();
   const own = config.Env?.find((variable) => variable.startsWith('PATH='))?.slice('PATH='.length);
   return (path ?? own ?? pathDefault).split(':').map((directory) => `${directory}/${command}`);
+}
+
+/** Whether there is something of that path in a container, which need not run. */
+export async function hasPath(container: Container, path: string): Promise<boolean> {
+  const answer = await unlessAbsent(`looking for ${path}`, () => container.infoArchive({ path }));
+  // Its connection stays open until somebody has read it, although there is nothing to read.
+  answer?.resume();
+  return answer !== undefined;
 }

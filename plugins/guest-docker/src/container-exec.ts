@@ -1,8 +1,9 @@
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import type { Container, Exec } from 'dockerode';
 import { ReplaySubject } from 'rxjs';
+import { hasPath } from './container-command.ts';
 import { frames } from './container-logs.ts';
-import { engineError, unlessAbsent } from './engine.ts';
+import { engineError } from './engine.ts';
 
 /** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
 const outputChunksMax = 4096;
@@ -41,8 +42,7 @@ const sizeScript = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"';
  */
 async function commandOf(container: Container, { command, tty }: ExecRequest): Promise<string[]> {
   const shell = '/bin/sh';
-  const hasShell = tty && (await unlessAbsent(shell, () => container.infoArchive({ path: shell })));
-  if (!tty || !hasShell) return [...command];
+  if (!tty || !(await hasPath(container, shell))) return [...command];
   return [shell, '-c', sizeScript, 'sh', String(tty.rows), String(tty.columns), ...command];
 }
 

@@ -1,6 +1,6 @@
 import { hostName } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
-import type { ContainerCreateOptions } from 'dockerode';
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import { labels } from './container-view.ts';
 
 /** Less than this the engine refuses. */
@@ -94,6 +94,27 @@ export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
   };
 }
 
+/** More than any machine has: the engine takes a limit of memory away from no container that is there. */
+const noMemoryLimit = 2 ** 53;
+
+/** Limits for a container that is there (ContainerUpdate): what is absent or 0 would stay as it was. */
+export function changedLimits({ template }: GuestSpec): HostConfig {
+  const { memoryBytes, cpuMillis, pids } = template.limits;
+  const memory = memoryBytes > 0 ? memoryBytes : noMemoryLimit;
+  return {
+    Memory: memory,
+    MemorySwap: memory,
+    CpuPeriod: cpuPeriodMicros,
+    CpuQuota: cpuMillis > 0 ? cpuQuotaMicros(cpuMillis) : -1,
+    PidsLimit: pids > 0 ? pids + 1 : -1,
+  };
+}
+
+/** The engine takes no less than 1 ms. */
+function cpuQuotaMicros(cpuMillis: number): number {
+  return Math.max(1_000, Math.round((cpuMillis * cpuPeriodMicros) / 1000));
+}
+
 function limitsOf({ spec, rootBytes }: ContainerPlan): NonNullable<ContainerCreateOptions['HostConfig']> {
   const { limits, requests } = spec.template;
   return {
@@ -101,7 +122,7 @@ function limitsOf({ spec, rootBytes }: ContainerPlan): NonNullable<ContainerCrea
     ...(limits.memoryBytes > 0 && { Memory: limits.memoryBytes, MemorySwap: limits.memoryBytes }),
     ...(limits.cpuMillis > 0 && {
       CpuPeriod: cpuPeriodMicros,
-      CpuQuota: Math.max(1_000, Math.round((limits.cpuMillis * cpuPeriodMicros) / 1000)),
+      CpuQuota: cpuQuotaMicros(limits.cpuMillis),
     }),
     ...(requests.cpuMillis > 0 && { CpuShares: Math.max(2, Math.round((requests.cpuMillis * 1024) / 1000)) }),
     // The init is not the guest's own.

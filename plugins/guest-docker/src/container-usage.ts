@@ -2,11 +2,23 @@ import type { GuestStats } from '@cloudos/sdk';
 import type { Container } from 'dockerode';
 import { engineError } from './engine.ts';
 
+/** Memory that the container has and cannot give back: what is not of files. */
+export async function fixedBytes(container: Container): Promise<number> {
+  const { memory_stats: memory } = await container.stats(once).catch(failed(container));
+  // v1 and v2 name it differently.
+  const { total_rss: rss, anon } = (memory.stats ?? {}) as { total_rss?: number; anon?: number };
+  return anon ?? rss ?? 0;
+}
+
+const once = { stream: false, 'one-shot': true } as const;
+const failed =
+  ({ id }: Container) =>
+  (error: unknown) =>
+    Promise.reject(engineError(error, `usage of ${id}`));
+
 /** What the container uses now, as the engine reads it from its control groups. */
 export async function usageOf(container: Container): Promise<GuestStats> {
-  const stats = await container
-    .stats({ stream: false, 'one-shot': true })
-    .catch((error: unknown) => Promise.reject(engineError(error, `usage of ${container.id}`)));
+  const stats = await container.stats(once).catch(failed(container));
   const { memory_stats: memory, cpu_stats: cpu, pids_stats: pids, networks } = stats;
   // What can be dropped at any time is not the guest's need: v1 and v2 name it differently.
   const cache = memory.stats?.total_inactive_file ?? memory.stats?.inactive_file ?? 0;

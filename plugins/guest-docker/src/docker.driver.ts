@@ -6,6 +6,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestLimits,
   type GuestSpec,
   type GuestStats,
   type GuestStatus,
@@ -18,6 +19,7 @@ import type { Observable } from 'rxjs';
 import { execInContainer } from './container-exec.ts';
 import { readLogs } from './container-logs.ts';
 import { checkSpec } from './container-options.ts';
+import { resizeContainer, resizedSpec } from './container-resize.ts';
 import { ContainerRuns, type DockerEnvironment } from './container-runs.ts';
 import { usageOf } from './container-usage.ts';
 import { exitOf, instanceOfHandle, isRunning, labels, statusOf } from './container-view.ts';
@@ -166,6 +168,17 @@ export class DockerDriver implements GuestDriver {
     await this.#ledger.locks.run(instance, async () => {
       const container = await this.#running(environment, instance, true);
       await this.#runs.unpause(environment, container.id);
+    });
+  }
+
+  async resize(instance: string, limits: GuestLimits): Promise<GuestStatus> {
+    const environment = await this.#environment();
+    return this.#ledger.locks.run(instance, async () => {
+      const record = await this.#ledger.settle(this.#record(instance));
+      const spec = resizedSpec(record.spec, limits);
+      const { container: id } = record;
+      if (id !== undefined) await resizeContainer(environment.docker.getContainer(id), spec);
+      return this.#status(environment, await this.#records.save({ ...record, spec }));
     });
   }
 

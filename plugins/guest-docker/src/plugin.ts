@@ -29,6 +29,7 @@ export const guestDocker = definePlugin({
     logsSince: true,
     stats: true,
     pause: true,
+    resize: true,
     snapshot: false,
     network: true,
     signals: true,
