@@ -1,6 +1,7 @@
 // npm run images -- <directory> [--vm]: makes the small images that tests and examples use (counter:1, shell:1) from Debian's
 // packages, without any network, in an image store: a state directory's `images`, or any OCI layout. With --vm, as root, the
-// disk of a small Linux too (vm:1), whose kernel comes from the archive of Debian's packages.
+// disk of a small Linux too, whose kernel comes from the archive of Debian's packages: vm:1, with kernel and initrd beside it,
+// and vm-disk:1, which boots by itself.
 import { resolve } from 'node:path';
 import { ensureBuilt, ensureInstalled } from './lib/install.mjs';
 import { fail, say } from './lib/workspace.mjs';

@@ -8,13 +8,14 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { findTool, removeTree } from '@cloudos/host-tools';
 import { type DiskImage, type ImageStore, importImage } from '@cloudos/images';
+import { bootLoader, installBootLoader, partitionAt } from './boot-loader.ts';
 import { buildProgram } from './programs.ts';
 
 const run = promisify(execFile);
 const sources = fileURLToPath(new URL('../vm', import.meta.url));
 /** How long the packages may take to come and be unpacked. */
 const makeMaxMs = 600_000;
-const packages = ['busybox-static', 'linux-image-cloud-amd64'];
+const packages = ['busybox-static', 'linux-image-cloud-amd64', 'grub-pc-bin', 'grub-common'];
 /** Each after those that it needs. */
 const diskModules = [
   'virtio_ring',
@@ -26,6 +27,8 @@ const diskModules = [
 ];
 const otherModules = ['virtio_console', 'failover', 'net_failover', 'virtio_net', 'cdrom', 'isofs', 'button', 'evdev'];
 const diskBytes = 32 * 2 ** 20;
+/** Of the disk that boots by itself: room for kernel and initrd beside the system. */
+const bootDiskBytes = 48 * 2 ** 20;
 /** Without the tests of its own ciphers the kernel is there a third of a second earlier where it is emulated. */
 const commandLine = 'console=ttyS0 quiet panic=-1 cryptomgr.notests random.trust_cpu=on';
 
@@ -57,10 +60,23 @@ export async function vmImage(store: ImageStore, { clonable = true } = {}): Prom
   return image;
 }
 
-/** A directory with `disk.img`, `vmlinuz` and `initrd`. */
+/**
+ * The same Linux on a disk that boots by itself, as that of a PC does: GRUB in its master boot record, kernel and initrd in
+ * its one partition. Imported as `vm-disk:1`.
+ */
+export async function vmDiskImage(store: ImageStore): Promise<DiskImage> {
+  const source = { from: join(await vmFiles(), 'boot.img'), form: 'disk' } as const;
+  const [image] = await importImage(store, source, { reference: 'vm-disk:1' });
+  if (image?.kind !== 'disk') throw new Error(`vm-disk:1 is ${image?.kind}`);
+  return image;
+}
+
+/** A directory with `disk.img`, `vmlinuz` and `initrd`; and with `boot.img`, which needs no other. */
 export async function vmFiles(): Promise<string> {
   const programs = { probe: await buildProgram('probe'), counter: await buildProgram('counter') };
-  const hash = createHash('sha256').update(JSON.stringify([packages, diskModules, otherModules, diskBytes]));
+  const hash = createHash('sha256').update(
+    JSON.stringify([packages, diskModules, otherModules, diskBytes, bootDiskBytes]),
+  );
   for (const name of readdirSync(sources).sort()) hash.update(readFileSync(join(sources, name)));
   for (const path of Object.values(programs)) hash.update(readFileSync(path));
   const cache = join(tmpdir(), `cloudos-test-vms-${process.getuid?.() ?? 0}`);
@@ -82,7 +98,7 @@ export async function vmFiles(): Promise<string> {
   }
 }
 
-/** What this image needs of Debian's packages: `busybox`, `vmlinuz`, `modules/`. Unpacked once. */
+/** What this image needs of Debian's packages: `busybox`, `vmlinuz`, `modules/`, `boot` (of GRUB). Unpacked once. */
 async function unpackedPackages(cache: string): Promise<string> {
   const directory = join(
     cache,
@@ -110,6 +126,7 @@ async function unpackedPackages(cache: string): Promise<string> {
       if (![...diskModules, ...otherModules].includes(name)) continue;
       await copyFile(join(root, 'lib/modules', path), join(kept, 'modules', `${name}.ko`));
     }
+    await writeFile(join(kept, 'boot'), await bootLoader(root, `linux /boot/vmlinuz ${commandLine}`));
     await rename(kept, directory).catch((error: unknown) => {
       if (!existsSync(directory)) throw error;
     });
@@ -152,9 +169,19 @@ async function makeFiles(
   await writeFile(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n');
   await writeFile(join(root, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n');
   const disk = join(made, 'disk.img');
-  await writeFile(disk, '');
-  await truncate(disk, diskBytes);
-  await run(findTool('mkfs.ext4') ?? 'mkfs.ext4', ['-q', '-b', '4096', '-m', '0', '-d', root, disk]);
+  await makeExt4(root, disk, diskBytes);
+  await fill(root, ['boot'], { 'boot/vmlinuz': join(made, 'vmlinuz'), 'boot/initrd': join(made, 'initrd') });
+  const bootable = join(made, 'boot.img');
+  await makeExt4(root, bootable, bootDiskBytes, partitionAt);
+  await installBootLoader(join(unpacked, 'boot'), bootable, bootDiskBytes);
+}
+
+/** An ext4 file system with that content, in a file of that size, from that byte of it on. */
+async function makeExt4(root: string, file: string, sizeBytes: number, offset = 0): Promise<void> {
+  await writeFile(file, '');
+  await truncate(file, sizeBytes);
+  const place = offset === 0 ? [file] : ['-E', `offset=${offset}`, file, `${(sizeBytes - offset) / 1024}k`];
+  await run(findTool('mkfs.ext4') ?? 'mkfs.ext4', ['-q', '-b', '4096', '-m', '0', '-d', root, ...place]);
 }
 
 async function fill(root: string, folders: readonly string[], programs: Readonly<Record<string, string>>) {
