@@ -44,8 +44,9 @@ const callNumbers: Readonly<Record<string, Readonly<Record<string, number>>>> = 
  * has not come to run. It answers with `<id> ok`, or `<id> fail <code> <words>`, and `<id> end` when nobody works on it any
  * more. For each launch it forks, and what is forked does as {@link launchScript}'s roles do: it takes the plan
  * ({@link launchPlanText}) by renaming it, forks the logger and the zone's first process, plugs the cable in (rtnetlink(7)),
- * lets the zone go when that is done, and stays beside it to record how it ended. The zone's first process joins the
- * control groups, makes its namespaces, mounts, sets its address (netdevice(7)), pivots, drops privileges and becomes sh.
+ * with the address (netdevice(7)), lets the zone go when that is done, and stays beside it to record how it ended. Meanwhile
+ * the zone's first process joins the control groups, makes its other namespaces and mounts; then it pivots, drops privileges
+ * and becomes sh.
  *
  * Whoever writes a process into `cgroup.procs` waits until every processor has seen that processes move, 10 to 20 ms on a
  * busy machine. A thread that writes itself into `tasks` of v1 need not, nor does a process that is born into its group of v2
@@ -79,18 +80,17 @@ sub read_plan {
 }
 sub attribute { my ($type, $data) = @_; return pack('S S', 4 + length $data, $type) . $data . "\0" x (-length($data) & 3) }
 sub index_of {
-  my ($socket, $name) = @_;
+  my $name = $_[0];
   my $request = pack('a16 x24', $name);
-  ioctl($socket, 0x8933, $request) or die "there is no interface $name: $!\n";
+  socket(my $inet, 2, 2, 0) or die "socket: $!\n";
+  ioctl($inet, 0x8933, $request) or die "there is no interface $name: $!\n";
   return unpack('x16 l', $request);
 }
 sub plug {
-  my ($pid, $bridge, $name, $mac) = @_;
-  socket(my $inet, 2, 2, 0) or die "socket: $!\n";
+  my ($link, $pid, $bridge, $name, $mac) = @_;
   my $peer = pack('C x S l L L', 0, 0, 0, 0, 0) . attribute(3, "eth0\0") . attribute(1, pack('H12', $mac =~ tr/://dr)) . attribute(19, pack('L', $pid));
   my $info = attribute(1, "veth\0") . attribute(2, attribute(1, $peer));
-  my $body = pack('C x S l L L', 0, 0, 0, 1, 1) . attribute(3, "$name\0") . attribute(10, pack('L', index_of($inet, $bridge))) . attribute(18, $info);
-  socket(my $link, 16, 3, 0) or die "netlink: $!\n";
+  my $body = pack('C x S l L L', 0, 0, 0, 1, 1) . attribute(3, "$name\0") . attribute(10, pack('L', $bridge)) . attribute(18, $info);
   my $message = pack('L S S L L', 16 + length $body, 16, 0x605, 1, 0) . $body;
   send($link, $message, 0, pack('S x2 L L', 16, 0, 0)) or die "netlink: $!\n";
   defined sysread($link, my $answer, 8192) or die "netlink: $!\n";
@@ -142,17 +142,14 @@ sub zone {
     put("$_/$file", '0') or die "the control group cannot be joined: $!\n";
   }
   syscall($call{setsid});
-  call('unshare', 0x4e020000) or die "unshare: $!\n";
+  call('unshare', 0x0e020000) or die "unshare: $!\n";
   my ($none, $root, $name) = ('', '/', $plan->{hostname}[0][0]);
   call('mount', $none, $root, $none, 0x44000, 0) or die "mounts cannot be made private: $!\n";
-  syswrite($up, "made\n");
   call('sethostname', $name, length $name) or die "sethostname: $!\n";
   put('/proc/sys/net/ipv4/ip_unprivileged_port_start', '0');
   mount_all(@{$plan->{mount}});
   my $word = <$go>;
   exit 98 if !defined $word;
-  my $link = ($plan->{link} || [])->[0];
-  configure($link ? ($link->[3], $link->[4]) : ());
   my ($here, $old, $inside) = ('.', '.host', '/.host');
   chdir 'root' or die "root: $!\n";
   call('pivot_root', $here, $old) or die "pivot_root: $!\n";
@@ -182,7 +179,7 @@ sub born_into {
   my $group = $_[0];
   return (fork, undef) if !defined $group;
   open(my $directory, '<', $group) or return (fork, undef);
-  my $arguments = pack('Q11', 0x200000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, fileno $directory);
+  my $arguments = pack('Q11', 2 ** 33, 0, 0, 0, 17, 0, 0, 0, 0, 0, fileno $directory);
   my $pid = syscall($call{clone3}, $arguments, length $arguments);
   return $pid < 0 ? (fork, undef) : ($pid, $group);
 }
@@ -207,23 +204,29 @@ sub launch {
   umask 022;
   child(undef, sub { open(STDERR, '>', '/dev/null'); keep_logs($plan->{logs}[0][0], fileno $outRead, fileno $errRead) }, $report, $out, $err);
   close $outRead; close $errRead;
-  call('unshare', 0x20000000) or die "unshare: $!\n";
+  # The socket stays in the network of the host; the zone is born into the new one.
+  my ($bridge, $name, $mac, @address) = @{($plan->{link} || [[]])->[0]};
+  my $index = defined $bridge ? index_of($bridge) : 0;
+  socket(my $link, 16, 3, 0) or die "netlink: $!\n";
+  call('unshare', 0x60000000) or die "unshare: $!\n";
   pipe(my $goRead, my $go) or die "pipe: $!\n"; pipe(my $upRead, my $up) or die "pipe: $!\n";
   my ($unified) = grep { !-e "$_/tasks" } map { $_->[0] } @{$plan->{group}};
   my $zone = child($unified, sub {
     eval { zone($plan, $_[0], $goRead, $up, $out, $err) };
     syswrite($up, "fail HOST_COMMAND_FAILED $@");
     exit 96;
-  }, $report, $go, $upRead);
+  }, $report, $go, $upRead, $link);
+  # What a zone that has failed already says is worth more than the end of its pipe.
+  $SIG{PIPE} = 'IGNORE';
   close $_ for $goRead, $up, $out, $err;
   open(my $run, '>', 'run') or die "run: $!\n";
   print $run join(' ', $launch, $zone, started($zone), $$, started($$), "end\n");
   close $run or die "run: $!\n";
-  my $line = <$upRead> // "the zone ended while it was being made\n";
-  die $line if $line ne "made\n";
-  if (my $link = ($plan->{link} || [])->[0]) { plug($zone, $link->[0], $link->[1], $link->[2]); }
+  plug($link, $$, $index, $name, $mac) if defined $bridge;
+  configure(@address);
+  close $link;
   syswrite($go, "go\n"); close $go;
-  $line = <$upRead> // "the zone ended before its program ran\n";
+  my $line = <$upRead> // "the zone ended before its program ran\n";
   die $line if $line ne "running\n";
   close $upRead;
   $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);
