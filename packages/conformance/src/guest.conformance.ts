@@ -2,7 +2,7 @@ import type { GuestSupport, PluginDefinition } from '@cloudos/sdk';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { adoptionTests } from './guest/guest-adoption.ts';
 import { faultTests } from './guest/guest-faults.ts';
-import { type GuestConformanceOptions, GuestHarness } from './guest/guest-harness.ts';
+import { type GuestConformanceOptions, GuestHarness, type GuestSuitePart } from './guest/guest-harness.ts';
 import { interactionTests } from './guest/guest-interaction.ts';
 import { isolationTests } from './guest/guest-isolation.ts';
 import { lifecycleTests } from './guest/guest-lifecycle.ts';
@@ -56,14 +56,18 @@ export function guestConformance<Config>(
     });
     afterAll(() => open?.close(), 120_000);
 
-    lifecycleTests(suite);
-    interactionTests(suite);
-    limitTests(suite);
-    isolationTests(suite);
-    podTests(suite);
-    secretTests(suite);
-    snapshotTests(suite);
-    faultTests(suite);
-    adoptionTests(suite);
+    for (const part of options.parts ?? (Object.keys(suiteParts) as GuestSuitePart[])) suiteParts[part](suite);
   });
 }
+
+const suiteParts: Readonly<Record<GuestSuitePart, (suite: GuestSuite) => void>> = {
+  lifecycle: lifecycleTests,
+  interaction: interactionTests,
+  limits: limitTests,
+  isolation: isolationTests,
+  pods: podTests,
+  secrets: secretTests,
+  snapshots: snapshotTests,
+  faults: faultTests,
+  adoption: adoptionTests,
+};

@@ -1,5 +1,5 @@
 export { type ApiConformanceOptions, apiConformance } from './api.conformance.ts';
-export type { GuestConformanceOptions, GuestHarness } from './guest/guest-harness.ts';
+export type { GuestConformanceOptions, GuestHarness, GuestSuitePart } from './guest/guest-harness.ts';
 export {
   busyboxCommands,
   busyboxPrograms,

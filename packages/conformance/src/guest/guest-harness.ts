@@ -19,7 +19,21 @@ import { expect, type TestContext, test } from 'vitest';
 import { type PluginContextOptions, pluginContext, type TestPluginContext } from '../plugin-context.ts';
 import type { GuestCommands, GuestProgram, GuestPrograms } from './guest-programs.ts';
 
+/** What the suite is made of, in the order in which it runs. */
+export type GuestSuitePart =
+  | 'lifecycle'
+  | 'interaction'
+  | 'limits'
+  | 'isolation'
+  | 'pods'
+  | 'secrets'
+  | 'snapshots'
+  | 'faults'
+  | 'adoption';
+
 export interface GuestConformanceOptions {
+  /** The parts that run: for a further configuration of a plugin, where another spec file has all of them. Default all. */
+  readonly parts?: readonly GuestSuitePart[] | undefined;
   /** Configuration as a stack file would give it; goes through the schema of the plugin. */
   readonly config?: unknown;
   /** An image in which the programs of the suite run. */
