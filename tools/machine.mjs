@@ -1,6 +1,6 @@
 // Prints what about this machine a test result depends on. An input of the cached `test` target: a result that was
 // made on another machine, by another user, or before a component was installed is not taken from the cache.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { arch, platform, release } from 'node:os';
 import { components, isThere } from './lib/components.mjs';
 
@@ -22,5 +22,6 @@ console.log(
     uid: process.getuid?.() ?? null,
     controllers: controllers(),
     commands: components.flatMap(({ commands }) => commands).map((command) => [command, isThere(command)]),
+    files: components.flatMap(({ files = [] }) => files).map((file) => [file, existsSync(file)]),
   }),
 );

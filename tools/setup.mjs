@@ -1,8 +1,9 @@
 // npm run setup: installs every component that the tests use (Debian and Ubuntu, as root), then the dependencies.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { install, isDebian } from './lib/apt.mjs';
 import { components, isThere } from './lib/components.mjs';
 import { ensureInstalled } from './lib/install.mjs';
-import { fail, run, say } from './lib/workspace.mjs';
+import { fail, say } from './lib/workspace.mjs';
 
 const missing = components
   .map((component) => ({ ...component, commands: missingOf(component) }))
@@ -18,8 +19,7 @@ if (missing.length === 0) {
   if (!isDebian()) fail(`This is not Debian or Ubuntu. Install what is missing with the means of this system.`);
   if (process.getuid?.() !== 0) fail(`Installing needs root. Run as root: ${command}`);
   say(`Installing ${packages.join(', ')} …`);
-  await apt('update', '-q');
-  await apt('install', '-y', '-q', '--no-install-recommends', ...packages);
+  await install(missing);
   say('Installed.');
 }
 await ensureInstalled();
@@ -27,18 +27,4 @@ say('Ready: npm test, npm start.');
 
 function missingOf({ commands, files = [] }) {
   return [...commands.filter((command) => !isThere(command)), ...files.filter((file) => !existsSync(file))];
-}
-
-function isDebian() {
-  if (!isThere('apt-get')) return false;
-  try {
-    return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(readFileSync('/etc/os-release', 'utf8'));
-  } catch {
-    return false;
-  }
-}
-
-async function apt(...args) {
-  const code = await run('apt-get', args, { env: { DEBIAN_FRONTEND: 'noninteractive' } });
-  if (code !== 0) fail(`apt-get ${args.join(' ')} failed with exit code ${code}; its own message is above.`);
 }

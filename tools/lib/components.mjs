@@ -1,7 +1,10 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** What the tests and the default stack use beside Node.js: the Debian package, its commands or files, and what for. */
+/**
+ * What the tests and the default stack use beside Node.js: the Debian package, its commands or files, and what for. Where a
+ * release of Debian has one in its backports alone, that is said.
+ */
 export const components = [
   { package: 'util-linux', commands: ['unshare', 'nsenter', 'setpriv'], purpose: 'namespaces of zones' },
   { package: 'mount', commands: ['mount', 'umount'], purpose: 'file systems of zones, and a small disk for the log' },
@@ -15,6 +18,13 @@ export const components = [
   { package: 'zstd', commands: ['zstd'], purpose: 'compressed images' },
   { package: 'procps', commands: ['ps'], purpose: 'processes as the tests see them from outside' },
   { package: 'lxd', commands: ['lxd'], purpose: 'an LXD daemon for guests' },
+  {
+    package: 'incus-base',
+    commands: [],
+    files: ['/usr/libexec/incus/incusd'],
+    backports: true,
+    purpose: 'an Incus daemon for guests',
+  },
   { package: 'docker.io', commands: ['dockerd'], purpose: 'a Docker Engine for guests' },
   { package: 'btrfs-progs', commands: ['mkfs.btrfs', 'btrfs'], purpose: 'limits of disk for guests of Docker and LXD' },
   { package: 'qemu-system-x86', commands: ['qemu-system-x86_64'], purpose: 'unikernels and virtual machines' },
