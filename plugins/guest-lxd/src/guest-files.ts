@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { chown, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { constants, existsSync, readFileSync } from 'node:fs';
+import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   awaitProgram,
@@ -24,6 +24,9 @@ import { CloudosError } from '@cloudos/sdk';
 import type { GuestRecord } from './guest-record.ts';
 import { guestPaths, toolCommand } from './guest-tools.ts';
 import { environmentOfProgram } from './instance-config.ts';
+
+/** Where output goes, and where the end of a guest waits for the daemon to know that it runs. */
+const pipeNames = ['out', 'err', 'hold'];
 
 /** How a program ended, as the first process of its guest wrote it down. `status` is that of sh: 128 + n for signal n. */
 export interface ProgramEnd {
@@ -83,8 +86,14 @@ export class GuestFiles {
     return `${await toolCommand(this.#tools, 'sh')} ${guestPaths.own}/init`;
   }
 
+  /** What a program writes to, and waits at before it ends, unless it is there. */
+  async makePipes(instance: string): Promise<void> {
+    const pipes = pipeNames.map((name) => join(this.own(instance), name)).filter((path) => !existsSync(path));
+    if (pipes.length > 0) await runCommand(findTool('mkfifo') ?? 'mkfifo', ['-m', '622', ...pipes]);
+  }
+
   /**
-   * Readies a run: the script of the first process, pipes for its output and somebody who reads them.
+   * Readies a run: the script of the first process and the pipes for its output, which somebody is to read ({@link repair}).
    * @param owner the user of the node that the guest's root is
    */
   async prepareRun(record: GuestRecord, attempt: number, owner: number, secrets: Readonly<Record<string, string>>) {
@@ -92,11 +101,18 @@ export class GuestFiles {
     const own = this.own(instance);
     await mkdir(join(own, 'cg'), { recursive: true, mode: 0o755 });
     for (const name of ['init', 'begun', 'ended']) await rm(join(own, name), { force: true });
-    const pipes = ['out', 'err'].map((name) => join(own, name)).filter((path) => !existsSync(path));
-    if (pipes.length > 0) await runCommand(findTool('mkfifo') ?? 'mkfifo', ['-m', '622', ...pipes]);
+    await this.makePipes(instance);
     await writeFile(join(own, 'init'), await this.#script(record, attempt, secrets), { mode: 0o500 });
-    for (const name of ['', 'init', 'out', 'err']) await chown(join(own, name), owner, owner);
-    await this.repair(instance);
+    for (const name of ['', 'init', ...pipeNames]) await chown(join(own, name), owner, owner);
+  }
+
+  /** The daemon knows that the guest runs: its end needs to wait no more. Again: no error. */
+  async release(instance: string): Promise<void> {
+    const hold = join(this.own(instance), 'hold');
+    // Opened both ways it waits for nobody, and lets go whoever waits at it. Who comes later finds it gone.
+    const pipe = await open(hold, constants.O_RDWR | constants.O_NONBLOCK).catch(() => undefined);
+    await rm(hold, { force: true });
+    await pipe?.close();
   }
 
   /** Whether the program of the run was started. */
@@ -140,31 +156,39 @@ export class GuestFiles {
     const exports = Object.entries({ ...environmentOfProgram(record), ...secrets }).map(
       ([name, value]) => `export ${name}=${shellWord(value)}`,
     );
-    // The memory group of the guest as itself sees it, v1 or v2, tells why a program was killed.
+    // The memory group of the guest as itself sees it, v1 or v2, tells why a program was killed. The program does not wait for
+    // it: it is there when the program has ended.
     return `exec </dev/null >${own}/out 2>${own}/err
-${mount} -t cgroup -o memory none ${own}/cg 2>/dev/null || ${mount} -t cgroup2 none ${own}/cg 2>/dev/null
+${mount} -t cgroup -o memory none ${own}/cg 2>/dev/null || ${mount} -t cgroup2 none ${own}/cg 2>/dev/null &
+mounted=$!
+# LXD takes 15 s for the start of what has ended before it knows that it runs: the node says when it does.
+end() {
+echo "$1" >${own}/ended
+[ -p ${own}/hold ] && read -r end <${own}/hold
+exit $2
+}
 give() {
 :
 ${exports.join('\n')}
 }
-cd ${shellWord(program.workingDir)} 2>/dev/null || { echo "${attempt} 126 0" >${own}/ended; exit 126; }
+cd ${shellWord(program.workingDir)} 2>/dev/null || end "${attempt} 126 0" 126
 set -- ${program.command.map(shellWord).join(' ')}
 case $1 in
   */*) [ -x "$1" ] && [ ! -d "$1" ] ;;
   *) ( give; command -v -- "$1" >/dev/null ) ;;
-esac || { echo "${attempt} 127 0 lacking" >${own}/ended; exit 127; }
+esac || end "${attempt} 127 0 lacking" 127
 ${passSignalsOn}
 ( trap - TERM INT HUP USR1 USR2; give; exec "$@" ) &
 program=$!
 echo >${own}/begun
 ${awaitProgram}
+wait $mounted
 oom=0
 for file in memory.oom_control memory.events; do
   [ -r ${own}/cg/$file ] || continue
   while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done <${own}/cg/$file
 done
-echo "${attempt} $status $oom" >${own}/ended
-exit $status
+end "${attempt} $status $oom" $status
 `;
   }
 

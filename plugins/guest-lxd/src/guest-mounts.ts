@@ -83,11 +83,10 @@ export class GuestMounts {
   }
 
   /** Mounts what is not mounted yet; again after a start of the machine. */
-  async mount(spec: GuestSpec, users: () => Promise<GuestUsers>): Promise<void> {
+  async mount(spec: GuestSpec, { base, count }: GuestUsers): Promise<void> {
     const mounts = await this.check(spec);
     if (mounts.length === 0) return;
     await this.prepare(spec, mounts);
-    const { base, count } = await users();
     for (const [index, { hostPath: source, readOnly }] of mounts.entries()) {
       const target = join(this.#of(spec.instance), String(index));
       if (!mountAt(target)) await mountShifted({ source, target, readOnly, base, count });

@@ -1,5 +1,5 @@
 import { macOf, type NodeBridge } from '@cloudos/node-network';
-import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import { CloudosError, type GuestSpec, type ResourceVector } from '@cloudos/sdk';
 import type { GuestRecord } from './guest-record.ts';
 import { guestPaths } from './guest-tools.ts';
 
@@ -68,12 +68,7 @@ export function instanceParts(plan: InstancePlan): InstanceParts {
       'security.nesting': 'false',
       'security.privileged': 'false',
       'raw.lxc': rawLines(plan).join('\n'),
-      ...(limits.memoryBytes > 0 && { 'limits.memory': `${limits.memoryBytes}B`, 'limits.memory.swap': 'false' }),
-      ...(limits.cpuMillis > 0 && {
-        'limits.cpu.allowance': `${Math.max(1, Math.round(limits.cpuMillis / 10))}ms/100ms`,
-      }),
-      // The first process is not the guest's own.
-      ...(limits.pids > 0 && { 'limits.processes': String(limits.pids + 1) }),
+      ...setOnly({ ...memoryKeys(limits), ...otherLimitKeys(limits) }),
       ...environmentOfDaemon(record),
     },
     devices: {
@@ -93,6 +88,25 @@ export function instanceParts(plan: InstancePlan): InstanceParts {
       }),
     },
   };
+}
+
+/** Configuration of a memory limit. An empty value takes a key away from an instance that has it. */
+export function memoryKeys({ memoryBytes }: ResourceVector): Record<string, string> {
+  const isLimited = memoryBytes > 0;
+  return { 'limits.memory': isLimited ? `${memoryBytes}B` : '', 'limits.memory.swap': isLimited ? 'false' : '' };
+}
+
+/** {@link memoryKeys} of processor time and processes. */
+export function otherLimitKeys({ cpuMillis, pids }: ResourceVector): Record<string, string> {
+  return {
+    'limits.cpu.allowance': cpuMillis > 0 ? `${Math.max(1, Math.round(cpuMillis / 10))}ms/100ms` : '',
+    // The first process is not the guest's own.
+    'limits.processes': pids > 0 ? String(pids + 1) : '',
+  };
+}
+
+function setOnly(config: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
 }
 
 function rawLines({ record, init, network }: InstancePlan): string[] {

@@ -1,7 +1,9 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { digest, type GuestRecords, guestName, resolveEnvironment } from '@cloudos/host-tools';
 import { commandLine, type OciImage } from '@cloudos/images';
 import type { NodeNetwork } from '@cloudos/node-network';
-import { CloudosError, type GuestSpec } from '@cloudos/sdk';
+import { CloudosError, type GuestSpec, messageOf } from '@cloudos/sdk';
 import type { GuestFiles } from './guest-files.ts';
 import type { GuestMounts, GuestUsers } from './guest-mounts.ts';
 import type { GuestRecord } from './guest-record.ts';
@@ -28,7 +30,10 @@ export interface LxdEnvironment {
 
 /** How long a program may take to be started once its container runs. */
 const beginMaxMs = 30_000;
-const stepMs = 5;
+const stepMs = 2;
+/** How long an instance may take to be cleared away once its first process is gone. */
+const endingMaxMs = 30_000;
+const endingStepMs = 20;
 const allUsers = 2 ** 32 - 1;
 
 /** Makes, starts and removes the instances of guests. Whoever calls holds the lock of the guest. */
@@ -42,13 +47,14 @@ export class InstanceLife {
   /** Makes the instance of a new guest. A failure leaves nothing behind. */
   async make(environment: LxdEnvironment, spec: GuestSpec): Promise<GuestRecord> {
     return this.#made(environment, spec, true, async (parts, record, image) => {
-      const fingerprint = await environment.images.provide(image);
-      await environment.client.change('POST', '/1.0/instances', {
-        name: record.name,
-        type: 'container',
-        source: { type: 'image', fingerprint },
-        ...parts,
-      });
+      await environment.images.use(image, (fingerprint) =>
+        environment.client.change('POST', '/1.0/instances', {
+          name: record.name,
+          type: 'container',
+          source: { type: 'image', fingerprint },
+          ...parts,
+        }),
+      );
     });
   }
 
@@ -78,9 +84,11 @@ export class InstanceLife {
       const record = recordOf(spec, name, image, address);
       await files.make(spec.instance);
       await mounts.prepare(spec, paths);
-      await make(await partsOf(environment, record), record, image);
+      const parts = await partsOf(environment, record);
+      // What a program is begun with is readied while the daemon makes its root.
+      await bothDone(make(parts, record, image), record.program && files.makePipes(spec.instance));
       const { diskBytes } = spec.template.limits;
-      if (diskBytes > 0) await pool.limit(name, diskBytes, isNew, () => images.rootBytes(image));
+      if (diskBytes > 0) await pool.limit(name, diskBytes, isNew, () => images.rootBytes(image.digest));
       return await this.#records.save(record);
     } catch (error) {
       await client.change('DELETE', `/1.0/instances/${name}`).catch(() => {});
@@ -101,38 +109,52 @@ export class InstanceLife {
     await this.#delete(client, name);
   }
 
-  /** Runs it with that attempt. @throws CloudosError COMMAND_NOT_FOUND, GUEST_START_FAILED */
-  async launch(environment: LxdEnvironment, record: GuestRecord, attempt: number): Promise<GuestRecord> {
+  /**
+   * Runs it with that attempt, and tells what the daemon says of it then.
+   * @throws CloudosError COMMAND_NOT_FOUND, GUEST_START_FAILED
+   */
+  async launch(
+    environment: LxdEnvironment,
+    record: GuestRecord,
+    attempt: number,
+  ): Promise<{ record: GuestRecord; state: InstanceState | undefined }> {
     const { client, files, mounts, stateDir } = environment;
     const { instance, template } = record.spec;
     const { exit: _exit, stopping: _stopping, ...kept } = record;
     const runs = { ...kept, attempt };
+    const found = await client.get<Instance>(`/1.0/instances/${record.name}`);
+    // What a driver has started and not lived to write down is started anew: nobody was told that it runs.
+    if (isRunning(found)) await this.kill(environment, record);
+    const users = usersOf(found);
     if (record.program) {
       const secrets = template.env.filter((variable) => 'secret' in variable);
-      const owner = (await this.#usersOf(environment, record)).base + (template.user ?? 0);
+      const owner = users.base + (template.user ?? 0);
       await files.prepareRun(record, attempt, owner, await resolveEnvironment(stateDir, secrets));
     }
-    await mounts.mount(record.spec, () => this.#usersOf(environment, record));
+    await mounts.mount(record.spec, users);
     await environment.network?.ensure();
     // A cable that is left of a run whose end the daemon did not see is in the way of the next.
     await environment.network?.unplug(environment.network.linkName(addressOwner(instance)));
     try {
-      await this.#start(client, record.name);
-      if (record.program) await this.#begun(environment, runs);
+      // A program waits for the reader of its output, and so may start with it.
+      await bothDone(this.#start(client, record.name), record.program && files.repair(instance));
+      if (record.program) await files.release(instance);
+      const [state] = await Promise.all([this.state(environment, record), record.program && this.#begun(files, runs)]);
+      await files.begun(instance);
+      return { record: await this.#records.save(runs), state };
     } catch (error) {
-      await this.kill(environment, record);
+      if (files.end(instance)?.attempt === attempt) await this.#gone(environment, record);
+      else await this.kill(environment, record);
       await files.begun(instance);
       throw startError(error, instance);
     }
-    await files.begun(instance);
-    return this.#records.save(runs);
   }
 
   async #start(client: LxdClient, name: string): Promise<void> {
     await client.change('PUT', `/1.0/instances/${name}/state`, { action: 'start', timeout: -1, force: false });
   }
 
-  async #begun({ files }: LxdEnvironment, { spec, attempt }: GuestRecord): Promise<void> {
+  async #begun(files: GuestFiles, { spec, attempt }: GuestRecord): Promise<void> {
     const deadline = Date.now() + beginMaxMs;
     for (;;) {
       const end = files.end(spec.instance);
@@ -147,21 +169,32 @@ export class InstanceLife {
     }
   }
 
-  /** Who the users of the guest are on the node. */
-  async #usersOf({ client }: LxdEnvironment, { name }: GuestRecord): Promise<GuestUsers> {
-    const { config } = await client.get<Instance>(`/1.0/instances/${name}`);
-    const map = JSON.parse(config['volatile.idmap.next'] || '[]') as {
-      Isuid: boolean;
-      Hostid: number;
-      Nsid: number;
-      Maprange: number;
-    }[];
-    const users = map.find(({ Isuid: isUser, Nsid: inside }) => isUser && inside === 0);
-    return users ? { base: users.Hostid, count: users.Maprange } : { base: 0, count: allUsers };
+  /** Undefined: there is no such instance. */
+  async state({ client }: LxdEnvironment, { name }: Pick<GuestRecord, 'name'>): Promise<InstanceState | undefined> {
+    const deadline = Date.now() + endingMaxMs;
+    for (;;) {
+      try {
+        return await client.find<InstanceState>(`/1.0/instances/${name}/state`);
+      } catch (error) {
+        // Incus cannot tell the state of an instance whose first process is gone and which it has yet to clear away.
+        if (!/Invalid PID/.test(messageOf(error)) || Date.now() > deadline) throw error;
+      }
+      const found = await client.find<Instance>(`/1.0/instances/${name}`);
+      if (!found || !isRunning(found)) return found && { status: found.status, pid: 0, processes: 0 };
+      await new Promise((resolve) => setTimeout(resolve, endingStepMs));
+    }
   }
 
-  state({ client }: LxdEnvironment, { name }: Pick<GuestRecord, 'name'>): Promise<InstanceState | undefined> {
-    return client.find<InstanceState>(`/1.0/instances/${name}/state`);
+  /**
+   * Waits for an instance whose first process has come to its end. A stop that meets this end leaves LXD busy with it for
+   * long, so it is asked for only when the end is not seen.
+   */
+  async #gone(environment: LxdEnvironment, record: GuestRecord): Promise<void> {
+    const deadline = Date.now() + endingMaxMs;
+    while (isRunning(await environment.client.find<Instance>(`/1.0/instances/${record.name}`))) {
+      if (Date.now() > deadline) return this.kill(environment, record);
+      await new Promise((resolve) => setTimeout(resolve, endingStepMs));
+    }
   }
 
   /** Ends it at once. */
@@ -193,6 +226,31 @@ export class InstanceLife {
     await client.change('DELETE', `/1.0/instances/${name}`).catch((error: unknown) => {
       if (statusOfError(error) !== 404) throw error;
     });
+    await removeRemains(client, name);
+  }
+}
+
+/** What an own daemon keeps of an instance that is gone: LXD its logs for days, Incus a directory of its runs for good. */
+export async function removeRemains(client: LxdClient, name: string): Promise<void> {
+  for (const kind of ['logs', 'run']) await rm(join(client.directory, kind, name), { recursive: true, force: true });
+}
+
+/** Who the users of the guest are on the node. */
+function usersOf({ config }: Instance): GuestUsers {
+  const map = JSON.parse(config['volatile.idmap.next'] || '[]') as {
+    Isuid: boolean;
+    Hostid: number;
+    Nsid: number;
+    Maprange: number;
+  }[];
+  const users = map.find(({ Isuid: isUser, Nsid: inside }) => isUser && inside === 0);
+  return users ? { base: users.Hostid, count: users.Maprange } : { base: 0, count: allUsers };
+}
+
+/** Fails with the first that has failed, and not before both have come to an end. */
+async function bothDone(...calls: (Promise<unknown> | undefined)[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(calls)) {
+    if (outcome.status === 'rejected') throw outcome.reason;
   }
 }
 

@@ -4,6 +4,10 @@ import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { CloudosError, messageOf } from '@cloudos/sdk';
 import { WebSocket } from 'ws';
+import { daemonFlavour } from './daemon-flavour.ts';
+
+export const daemonRemedy =
+  'Start a daemon, or let the node run one (`daemon: own`): apt-get install lxd btrfs-progs, or incus-base for lxd';
 
 /** Largest answer that is read; lists of thousands of instances fit. */
 const answerMaxBytes = 64 * 2 ** 20;
@@ -11,6 +15,7 @@ const answerMaxBytes = 64 * 2 ** 20;
 const operationMaxMs = 600_000;
 const busyMaxMs = 60_000;
 const busyStepMs = 20;
+const busyStepMaxMs = 160;
 
 type Method = 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -71,13 +76,13 @@ export class LxdClient {
   /** Changes something, and waits for the operation where the daemon makes it one. */
   async change(method: Method, path: string, body?: unknown): Promise<Operation | undefined> {
     const deadline = Date.now() + busyMaxMs;
-    for (;;) {
+    for (let stepMs = busyStepMs; ; stepMs = Math.min(2 * stepMs, busyStepMaxMs)) {
       try {
         return await this.#change(method, path, body);
       } catch (error) {
         if (!/Instance is busy/.test(messageOf(error)) || Date.now() > deadline) throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, busyStepMs));
+      await new Promise((resolve) => setTimeout(resolve, stepMs));
     }
   }
 
@@ -195,10 +200,11 @@ function failure(about: string, { error = 'no reason given', error_code: code }:
 }
 
 function unreachable(socket: string, error: unknown): CloudosError {
+  const flavour = /incus/.test(socket) ? 'incus' : 'lxd';
   const remedy =
     (error as NodeJS.ErrnoException).code === 'EACCES'
-      ? 'Run as root, or as a member of the group lxd.'
-      : 'Start a daemon, or let the node run one (`daemon: own`): apt-get install lxd btrfs-progs';
+      ? `Run as root, or as a member of the group ${daemonFlavour(flavour).group}.`
+      : daemonRemedy;
   return new CloudosError('RUNTIME_UNAVAILABLE', `no daemon answers at ${socket}: ${messageOf(error)}`, {
     cause: error,
     remedy,

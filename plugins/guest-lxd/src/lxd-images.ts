@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { findTool, removeTree, runCommand } from '@cloudos/host-tools';
 import { type ImageStore, type OciImage, rootDirectory } from '@cloudos/images';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
-import type { LxdClient } from './lxd-client.ts';
+import { type LxdClient, statusOfError } from './lxd-client.ts';
 
 const packMaxMs = 600_000;
 /** What a container is mounted on before it runs: an image that has one program may have none of it. */
@@ -22,7 +22,8 @@ export class LxdImages {
   readonly #client: LxdClient;
   readonly #store: ImageStore;
   readonly #node: string;
-  readonly #loading = new Map<string, Promise<string>>();
+  /** By digest: fingerprints at the daemon, or on their way to be. */
+  readonly #brought = new Map<string, Promise<string>>();
 
   constructor(client: LxdClient, store: ImageStore, node: string) {
     this.#client = client;
@@ -35,32 +36,55 @@ export class LxdImages {
    * @throws CloudosError IMAGE_NOT_FOUND, IMAGE_CORRUPT, IMAGE_UNSUITABLE
    */
   async hold({ instance, template }: GuestSpec): Promise<OciImage> {
-    const image = await this.#store.resolve(template.image);
-    if (image.kind !== 'oci') {
-      throw new CloudosError('IMAGE_UNSUITABLE', `${template.image} is an image of the kind ${image.kind}`, {
-        remedy: 'use an image with a root file system, or another runtime',
-      });
-    }
+    const image = await this.#resolve(template.image);
     await this.#store.hold(image.digest, holderOf(this.#node, instance));
     return image;
+  }
+
+  async #resolve(reference: string): Promise<OciImage> {
+    const image = await this.#store.resolve(reference);
+    if (image.kind === 'oci') return image;
+    throw new CloudosError('IMAGE_UNSUITABLE', `${reference} is an image of the kind ${image.kind}`, {
+      remedy: 'use an image with a root file system, or another runtime',
+    });
   }
 
   async release(instance: string, digest: string | undefined): Promise<void> {
     if (digest !== undefined) await this.#store.release(digest, holderOf(this.#node, instance));
   }
 
-  /** Fingerprint of the image at the daemon. */
-  provide(image: OciImage): Promise<string> {
-    const loading = this.#loading.get(image.digest) ?? this.#provide(image);
-    this.#loading.set(image.digest, loading);
-    return loading.finally(() => {
-      if (this.#loading.get(image.digest) === loading) this.#loading.delete(image.digest);
+  /**
+   * Makes something of the image at the daemon, by its fingerprint there. It is brought first unless it was seen there; one
+   * that somebody has removed since is brought again.
+   */
+  async use<T>(image: OciImage, make: (fingerprint: string) => Promise<T>): Promise<T> {
+    const known = this.#brought.get(image.digest);
+    try {
+      return await make(await (known ?? this.#bring(image)));
+    } catch (error) {
+      if (!known || !isImageLacking(error)) throw error;
+      this.forget();
+      return make(await this.#bring(image));
+    }
+  }
+
+  #bring(image: OciImage): Promise<string> {
+    const bringing = this.#provide(image);
+    this.#brought.set(image.digest, bringing);
+    bringing.catch(() => {
+      if (this.#brought.get(image.digest) === bringing) this.#brought.delete(image.digest);
     });
+    return bringing;
+  }
+
+  /** To be called when the daemon may have other images than it had. */
+  forget(): void {
+    this.#brought.clear();
   }
 
   /** What the files of its root take on a disk. */
-  async rootBytes(image: OciImage): Promise<number> {
-    const root = await rootDirectory(this.#store, image);
+  async rootBytes(digest: string): Promise<number> {
+    const root = await rootDirectory(this.#store, await this.#resolve(digest));
     const said = await runCommand(findTool('du') ?? 'du', ['-s', '-B1', root], { timeoutMs: packMaxMs });
     return Number.parseInt(said, 10);
   }
@@ -87,10 +111,16 @@ export class LxdImages {
 
   /** Removes what was brought to the daemon. Instances don't need their image once they are made. */
   async removeAll(): Promise<void> {
+    this.forget();
     for (const { fingerprint } of await this.#ours()) {
       await this.#client.change('DELETE', `/1.0/images/${fingerprint}`).catch(() => {}); // another one was faster
     }
   }
+}
+
+/** The daemon has no such image, or had none any more when it came to use it. */
+function isImageLacking(error: unknown): boolean {
+  return statusOfError(error) === 404 || /image.*not found|not found.*image/i.test(String(error));
 }
 
 /** How the store knows the guest. */

@@ -3,29 +3,23 @@ import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxPrograms, type GuestProgram, pluginContext, type TestPluginContext } from '@cloudos/conformance';
-import { findTool, isAlive, type ProcessIdentity, runCommand, signalProcess } from '@cloudos/host-tools';
+import { isAlive, type ProcessIdentity, runCommand, signalProcess } from '@cloudos/host-tools';
 import { ImageStore, importImage, rootDirectory } from '@cloudos/images';
 import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
-import { obstacleToTestImages, shellImage } from '@cloudos/test-images';
+import { shellImage } from '@cloudos/test-images';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { flavourUnderTest, obstacleTo } from './conformance.fixture.ts';
 import { guestLxd } from './index.ts';
 import type { LxdDriver } from './lxd.driver.ts';
-import { LxdClient } from './lxd-client.ts';
 import { lxdConfig } from './options.ts';
-import { OwnDaemon } from './own-daemon.ts';
 
-const obstacle =
-  process.getuid?.() !== 0
-    ? 'needs root: run the tests as root'
-    : findTool('lxd')
-      ? obstacleToTestImages()
-      : 'needs lxd: apt-get install lxd';
+const flavour = flavourUnderTest();
+const obstacle = obstacleTo(flavour);
 
-describe.skipIf(obstacle !== undefined)(`machines and their daemon (${obstacle ?? 'real daemon'})`, () => {
+describe.skipIf(obstacle !== undefined)(`machines of ${flavour} (${obstacle ?? 'real daemon'})`, () => {
   let root: string;
   let context: TestPluginContext;
   let driver: LxdDriver;
-  let daemon: OwnDaemon;
   const exits: GuestExit[] = [];
 
   beforeAll(async () => {
@@ -39,9 +33,8 @@ describe.skipIf(obstacle !== undefined)(`machines and their daemon (${obstacle ?
     await symlink('../bin/busybox', join(userland, 'sbin/init'));
     await importImage(store, { from: userland, form: 'root-directory' }, { reference: 'machine:1' });
     context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
-    driver = (await guestLxd.create(context, lxdConfig.parse({ daemon: 'own', retryMs: 100 }))) as LxdDriver;
+    driver = (await guestLxd.create(context, lxdConfig.parse({ daemon: 'own', flavour, retryMs: 100 }))) as LxdDriver;
     driver.exits.subscribe((exit) => exits.push(exit));
-    daemon = new OwnDaemon(join(root, 'data'), 'default', 2 ** 30);
   });
   afterAll(async () => {
     await driver.purge();
@@ -74,7 +67,7 @@ describe.skipIf(obstacle !== undefined)(`machines and their daemon (${obstacle ?
   };
   /** As a crash would. */
   const killDaemon = async () => {
-    const identity = JSON.parse(readFileSync(join(root, 'data/lxd.json'), 'utf8')) as ProcessIdentity;
+    const identity = JSON.parse(readFileSync(join(root, `data/${flavour}.json`), 'utf8')) as ProcessIdentity;
     signalProcess(identity, 'SIGKILL');
     await until('the end of the daemon', () => !isAlive(identity));
   };
@@ -104,21 +97,5 @@ describe.skipIf(obstacle !== undefined)(`machines and their daemon (${obstacle ?
     expect(exits.filter(({ instance }) => instance === 'survivor')).toHaveLength(1);
     expect(await driver.start('survivor', 2)).toMatchObject({ state: 'running', attempt: 2 });
     await driver.remove('survivor');
-  });
-
-  test('an instance of the same name that somebody else made is left alone', async () => {
-    await driver.create(spec('probe', busyboxPrograms.sleepForever()));
-    const client = new LxdClient(daemon.socket, 30_000);
-    const [mine] = await client.get<{ name: string }[]>('/1.0/instances?recursion=1');
-    const name = mine?.name ?? '';
-    await driver.remove('probe');
-    const disk = { root: { type: 'disk', path: '/', pool: 'default' } };
-    await client.change('POST', '/1.0/instances', { name, source: { type: 'none' }, devices: disk, profiles: [] });
-    await expect(driver.create(spec('probe', busyboxPrograms.sleepForever()))).rejects.toMatchObject({
-      code: 'NAME_TAKEN',
-    });
-    await client.change('DELETE', `/1.0/instances/${name}`);
-    expect(await driver.create(spec('probe', busyboxPrograms.sleepForever()))).toMatchObject({ state: 'created' });
-    await driver.remove('probe');
   });
 });

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { findTool, runCommand } from '@cloudos/host-tools';
 import { CloudosError, type GuestSnapshot, type GuestSpec } from '@cloudos/sdk';
 import type { GuestRecord } from './guest-record.ts';
-import type { InstanceLife, LxdEnvironment } from './instance-life.ts';
+import { type InstanceLife, type LxdEnvironment, removeRemains } from './instance-life.ts';
 import type { Instance } from './instance-view.ts';
 import { type LxdClient, statusOfError } from './lxd-client.ts';
 import type { StoragePool } from './storage-pool.ts';
@@ -65,6 +65,7 @@ export async function* exportSnapshot(
     yield* client.download(`/1.0/instances/${copy}/backups/export/export`);
   } finally {
     await client.change('DELETE', `/1.0/instances/${copy}`).catch(() => {});
+    await removeRemains(client, copy);
   }
 }
 

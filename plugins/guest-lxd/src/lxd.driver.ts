@@ -6,6 +6,7 @@ import {
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
+  type GuestLimits,
   type GuestSnapshot,
   type GuestSpec,
   type GuestStats,
@@ -19,7 +20,16 @@ import { readConsole } from './console-log.ts';
 import type { GuestRecord } from './guest-record.ts';
 import { checkSpec, environmentOf, keys } from './instance-config.ts';
 import { InstanceLife, type LxdEnvironment } from './instance-life.ts';
-import { exitOf, type Instance, instanceOfHandle, isRunning, statusOf, usageOf } from './instance-view.ts';
+import { changeLimits } from './instance-limits.ts';
+import {
+  exitOf,
+  type Instance,
+  type InstanceState,
+  instanceOfHandle,
+  isRunning,
+  statusOf,
+  usageOf,
+} from './instance-view.ts';
 import { execInInstance } from './lxd-exec.ts';
 import { assertSnapshot, exportSnapshot, importSnapshot, restoreSnapshot, takeSnapshot } from './lxd-snapshots.ts';
 
@@ -82,9 +92,8 @@ export class LxdDriver implements GuestDriver {
           );
         }
       }
-      // What a driver has started and not lived to write down is started anew: nobody was told that it runs.
-      if (isRunning(await this.#life.state(environment, record))) await this.#life.kill(environment, record);
-      return this.#status(environment, await this.#life.launch(environment, record, attempt));
+      const launched = await this.#life.launch(environment, record, attempt);
+      return this.#statusIn(environment, launched.record, launched.state);
     });
   }
 
@@ -200,6 +209,17 @@ export class LxdDriver implements GuestDriver {
     await this.#setPaused(instance, false);
   }
 
+  async resize(instance: string, limits: GuestLimits): Promise<GuestStatus> {
+    const environment = await this.#environment();
+    return this.#ledger.locks.run(instance, async () => {
+      const record = await this.#ledger.settle(this.#record(instance));
+      const spec = { ...record.spec, template: { ...record.spec.template, ...limits } };
+      checkSpec(spec);
+      await changeLimits(environment, record, spec);
+      return this.#status(environment, await this.#records.save({ ...record, spec }));
+    });
+  }
+
   async snapshot(instance: string, name: string): Promise<GuestSnapshot> {
     const environment = await this.#environment();
     return this.#ledger.locks.run(instance, () => takeSnapshot(environment, this.#record(instance), name));
@@ -262,9 +282,15 @@ export class LxdDriver implements GuestDriver {
   }
 
   async #status(environment: LxdEnvironment, record: GuestRecord): Promise<GuestStatus> {
-    const state = record.attempt === 0 ? undefined : await this.#life.state(environment, record);
-    const end = environment.files.end(record.spec.instance);
-    return statusOf(record, state, () => exitOf(record, end, state !== undefined));
+    return this.#statusIn(
+      environment,
+      record,
+      record.attempt === 0 ? undefined : await this.#life.state(environment, record),
+    );
+  }
+
+  #statusIn({ files }: LxdEnvironment, record: GuestRecord, state: InstanceState | undefined): GuestStatus {
+    return statusOf(record, state, () => exitOf(record, files.end(record.spec.instance), state !== undefined));
   }
 
   async #endOf(record: GuestRecord): Promise<GuestExit | undefined> {

@@ -1,14 +1,20 @@
 import { loopVolumeMinBytes } from '@cloudos/host-tools';
 import { z } from 'zod';
+import { flavours } from './daemon-flavour.ts';
 
 export const lxdConfig = z.strictObject({
   /**
-   * `shared`: a daemon that somebody else runs, at `socket`. `own`: an lxd of the node's own, with its own directory,
+   * `shared`: a daemon that somebody else runs, at `socket`. `own`: a daemon of the node's own, with its own directory,
    * started with the first guest. It outlives the kernel, as its containers do; `cloudos down` ends it.
    */
   daemon: z.enum(['shared', 'own']).default('shared'),
-  /** Socket of a shared daemon: LXD's, or Incus' (`/var/lib/incus/unix.socket`). */
-  socket: z.string().startsWith('/', 'the absolute path of a unix socket').default('/var/lib/lxd/unix.socket'),
+  /**
+   * Which daemon. By default the one that there is, LXD before Incus; where an own one has begun with one of them, that.
+   * What answers is said in the fingerprint (`features.server`).
+   */
+  flavour: z.enum(flavours).optional(),
+  /** Socket of a shared daemon. By default where the packages of the flavour have it: `/var/lib/lxd/unix.socket`. */
+  socket: z.string().startsWith('/', 'the absolute path of a unix socket').optional(),
   /**
    * Storage pool for the roots of guests. An own daemon makes it: of the driver `btrfs`, in a file of `diskMaxBytes`, where
    * the machine has btrfs and loop devices; of the driver `dir`, without limits of disk, where it does not.

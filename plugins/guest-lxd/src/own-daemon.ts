@@ -1,31 +1,48 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DetachedDaemon, digest, findTool, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
+import { DetachedDaemon, digest, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
+import { type DaemonFlavour, daemonFlavour, type Flavour, flavours } from './daemon-flavour.ts';
 import { LxdClient } from './lxd-client.ts';
 import { noQuotas, StoragePool } from './storage-pool.ts';
 
 const stopMaxMs = 10_000;
 
+export interface OwnDaemonOptions {
+  readonly dataDir: string;
+  /** Name of its storage pool. */
+  readonly pool: string;
+  /** The most that the storage pool holds, where that can be bounded. */
+  readonly diskMaxBytes: number;
+  /** Absent: the one that was begun with, else the one that is installed, LXD first. */
+  readonly flavour?: Flavour | undefined;
+}
+
 /**
- * An lxd of this data directory alone. Containers run on when it ends, and take up with the next one. Asked to end it
- * waits for them for longer than anybody wants to: it is killed then, which its database is made for.
+ * An LXD or Incus of this data directory alone. Containers run on when it ends, and take up with the next one. Asked to end
+ * it waits for them for longer than anybody wants to: it is killed then, which its database is made for.
  */
 export class OwnDaemon {
-  /** Sockets have a path of at most 107 bytes (unix(7)), so it does not lie in the data directory. */
-  readonly #directory: string;
   readonly #dataDir: string;
   readonly #pool: string;
   readonly #diskMaxBytes: number;
+  readonly #flavour: DaemonFlavour;
   #ensuring: Promise<void> | undefined;
 
-  /** @param diskMaxBytes the most that the storage pool holds, where that can be bounded */
-  constructor(dataDir: string, pool: string, diskMaxBytes: number) {
+  constructor({ dataDir, pool, diskMaxBytes, flavour }: OwnDaemonOptions) {
     this.#dataDir = dataDir;
     this.#pool = pool;
     this.#diskMaxBytes = diskMaxBytes;
-    this.#directory = `/var/lib/cloudos-lxd-${digest(dataDir, 12)}`;
+    this.#flavour = daemonFlavour(flavour ?? begunWith(dataDir) ?? installed() ?? 'lxd');
+  }
+
+  get flavour(): Flavour {
+    return this.#flavour.flavour;
+  }
+
+  get #directory(): string {
+    return directoryOf(this.#dataDir, this.flavour);
   }
 
   get socket(): string {
@@ -33,7 +50,7 @@ export class OwnDaemon {
   }
 
   get isRunning(): boolean {
-    return this.#daemon('lxd').running() !== undefined;
+    return this.#daemon().running() !== undefined;
   }
 
   /** Why guests have no limits of disk with the pool that there is, or would be, while the daemon does not run. */
@@ -50,12 +67,18 @@ export class OwnDaemon {
   }
 
   #program(): string {
-    const program = findTool('lxd');
+    const { flavour, program, remedy } = this.#flavour;
     if (!program) {
-      throw new CloudosError('RUNTIME_UNAVAILABLE', 'there is no lxd on this host', { remedy: 'apt-get install lxd' });
+      throw new CloudosError('RUNTIME_UNAVAILABLE', `there is no daemon of ${flavour} on this host`, { remedy });
     }
-    if (process.geteuid?.() === 0) return program;
-    throw new CloudosError('RUNTIME_UNAVAILABLE', 'an lxd needs root', { remedy: 'run as root' });
+    if (process.geteuid?.() !== 0) {
+      throw new CloudosError('RUNTIME_UNAVAILABLE', `a daemon of ${flavour} needs root`, { remedy: 'run as root' });
+    }
+    const begun = begunWith(this.#dataDir);
+    if (begun === undefined || begun === flavour) return program;
+    throw new CloudosError('RUNTIME_UNAVAILABLE', `this node has begun with ${begun}, and ${flavour} is configured`, {
+      remedy: `configure \`flavour: ${begun}\`, or remove the guests of the node first (cloudos down)`,
+    });
   }
 
   /** Starts the daemon unless it runs, with its storage pool. @throws CloudosError RUNTIME_UNAVAILABLE */
@@ -74,23 +97,42 @@ export class OwnDaemon {
     await new StoragePool(client, this.#pool).ensure(this.#diskMaxBytes);
   }
 
-  #daemon(program: string): DetachedDaemon {
+  /** @param program absent: to ask after it, or to end it */
+  #daemon(program = ''): DetachedDaemon {
     return new DetachedDaemon({
       program,
       args: ['--group', 'root'],
-      env: { LXD_DIR: this.#directory },
-      logFile: join(this.#dataDir, 'lxd.log'),
-      identityFile: join(this.#dataDir, 'lxd.json'),
+      env: { [this.#flavour.directoryVariable]: this.#directory },
+      logFile: this.#logFile,
+      identityFile: join(this.#dataDir, `${this.flavour}.json`),
     });
+  }
+
+  get #logFile(): string {
+    return join(this.#dataDir, `${this.flavour}.log`);
   }
 
   /** Ends the daemon and removes all that it kept. Containers must be gone already. */
   async remove(): Promise<void> {
     if (this.isRunning)
       await new StoragePool(new LxdClient(this.socket, stopMaxMs), this.#pool).remove().catch(() => {});
-    await this.#daemon('lxd').stop(stopMaxMs);
+    await this.#daemon().stop(stopMaxMs);
     await unmountBelow(this.#directory);
     await rm(this.#directory, { recursive: true, force: true });
-    await rm(join(this.#dataDir, 'lxd.log'), { force: true });
+    await rm(this.#logFile, { force: true });
   }
+}
+
+/** Sockets have a path of at most 107 bytes (unix(7)), so it does not lie in the data directory. */
+function directoryOf(dataDir: string, flavour: Flavour): string {
+  return `/var/lib/cloudos-${flavour}-${digest(dataDir, 12)}`;
+}
+
+/** The flavour that this data directory has had a daemon of. */
+function begunWith(dataDir: string): Flavour | undefined {
+  return flavours.find((flavour) => existsSync(directoryOf(dataDir, flavour)));
+}
+
+function installed(): Flavour | undefined {
+  return flavours.find((flavour) => daemonFlavour(flavour).program !== undefined);
 }

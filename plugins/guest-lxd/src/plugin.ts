@@ -4,13 +4,14 @@ import { ImageStore } from '@cloudos/images';
 import { NodeNetwork } from '@cloudos/node-network';
 import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
+import { sharedSocket } from './daemon-flavour.ts';
 import { GuestFiles } from './guest-files.ts';
 import { GuestMounts } from './guest-mounts.ts';
 import type { GuestRecord } from './guest-record.ts';
 import { prepareTools } from './guest-tools.ts';
 import type { LxdEnvironment } from './instance-life.ts';
 import { LxdDriver } from './lxd.driver.ts';
-import { LxdClient } from './lxd-client.ts';
+import { daemonRemedy, LxdClient } from './lxd-client.ts';
 import { LxdEvents } from './lxd-events.ts';
 import { holderOf, LxdImages } from './lxd-images.ts';
 import { type LxdConfig, lxdConfig } from './options.ts';
@@ -31,6 +32,7 @@ export const guestLxd = definePlugin({
     logsSince: true,
     stats: true,
     pause: true,
+    resize: true,
     snapshot: true,
     snapshotMemory: false,
     export: true,
@@ -66,8 +68,9 @@ interface Server {
 
 async function createLxd(context: PluginContext, config: LxdConfig): Promise<LxdDriver> {
   const { scope, clock, logger, dataDir, stateDir } = context;
-  const own = config.daemon === 'own' ? new OwnDaemon(dataDir, config.pool, config.diskMaxBytes) : undefined;
-  const client = new LxdClient(own?.socket ?? config.socket, config.daemonTimeoutMs);
+  const own = config.daemon === 'own' ? new OwnDaemon({ dataDir, ...config }) : undefined;
+  const socket = own?.socket ?? config.socket ?? sharedSocket(config.flavour);
+  const client = new LxdClient(socket, config.daemonTimeoutMs);
   const mounts = new GuestMounts(dataDir, config.hostPaths);
   const pool = new StoragePool(client, config.pool);
   const owner = digest(dataDir, 16);
@@ -88,9 +91,10 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
   const fingerprints = new BehaviorSubject(await look());
   scope.defer('fingerprint', () => fingerprints.complete());
 
+  const images = new LxdImages(client, store, node);
   const events = new LxdEvents(client, logger);
   const link = new DaemonLink({
-    name: 'the LXD daemon',
+    name: 'the daemon of LXD or Incus',
     clock,
     logger,
     retryMs: config.retryMs,
@@ -105,7 +109,6 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
       if (!scope.closed) await link.begin();
     }
     const files = new GuestFiles(dataDir, await prepareTools(dataDir), config.logMaxBytes);
-    const images = new LxdImages(client, store, node);
     const { profiles } = config;
     return { client, images, files, mounts, network, owner, stateDir, pool, profiles };
   };
@@ -116,6 +119,7 @@ async function createLxd(context: PluginContext, config: LxdConfig): Promise<Lxd
     purged: async () => {
       link.end();
       reached = false;
+      images.forget();
       await own?.remove();
     },
   });
@@ -157,7 +161,8 @@ async function sleepingFingerprint(own: OwnDaemon): Promise<GuestFingerprint> {
     const version = await own.version();
     const lacking = own.diskObstacle();
     const warnings = lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }];
-    return { available: true, runtime: 'lxd', version, features: { diskLimit: !lacking, ...logFeatures() }, warnings };
+    const features = { server: own.flavour, diskLimit: !lacking, ...logFeatures() };
+    return { available: true, runtime: 'lxd', version, features, warnings };
   } catch (error) {
     return unavailable(error);
   }
@@ -190,6 +195,6 @@ function unavailable(error: unknown): GuestFingerprint {
     available: false,
     runtime: 'lxd',
     reason: messageOf(error),
-    remedy: remedy ?? 'Start a daemon, or let the node run one (`daemon: own`): apt-get install lxd btrfs-progs',
+    remedy: remedy ?? daemonRemedy,
   };
 }

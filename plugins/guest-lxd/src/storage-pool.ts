@@ -23,6 +23,8 @@ interface Pool {
   readonly driver: string;
 }
 
+type Devices = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
 /** The pool that roots of guests lie in. */
 export class StoragePool {
   readonly #client: LxdClient;
@@ -89,8 +91,27 @@ export class StoragePool {
   async limit(name: string, diskBytes: number, isNew: boolean, imageBytes: () => Promise<number>): Promise<void> {
     const isBtrfs = (await this.driver()) === 'btrfs';
     const known = isBtrfs && isNew ? await this.#referenced(name) : undefined;
-    const size = diskBytes + (isBtrfs ? (known ?? (await imageBytes())) : 0);
-    const root = { type: 'disk', path: '/', pool: this.name, size: `${size}B` };
+    await this.#bound(name, diskBytes + (isBtrfs ? (known ?? (await imageBytes())) : 0));
+  }
+
+  /**
+   * Another limit for an instance that may hold something: what its root referred to when it was new is told by the size that
+   * it has, and taken from the size of the image where it has none.
+   * @param before, after bytes beyond the image; 0: no limit
+   * @returns the new size of the root (0: none), and how it is given and taken back
+   */
+  async rootFor(name: string, before: number, after: number, imageBytes: () => Promise<number>) {
+    const { devices } = await this.#client.get<{ devices: Devices }>(`/1.0/instances/${name}`);
+    const had = Number.parseInt(devices.root?.size ?? '0', 10);
+    const isBtrfs = (await this.driver()) === 'btrfs';
+    const base = before > 0 && had > before ? had - before : isBtrfs && after > 0 ? await imageBytes() : 0;
+    const sizeBytes = after > 0 ? base + after : 0;
+    return { sizeBytes, apply: () => this.#bound(name, sizeBytes), undo: () => this.#bound(name, had) };
+  }
+
+  async #bound(name: string, sizeBytes: number): Promise<void> {
+    const size = sizeBytes > 0 ? { size: `${sizeBytes}B` } : {};
+    const root = { type: 'disk', path: '/', pool: this.name, ...size };
     await this.#client.change('PATCH', `/1.0/instances/${name}`, { devices: { root } });
   }
 

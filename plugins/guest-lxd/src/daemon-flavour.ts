@@ -1,0 +1,51 @@
+import { existsSync } from 'node:fs';
+import { findTool } from '@cloudos/host-tools';
+
+/** Daemons that speak the API of this plugin: LXD, and Incus, which was made of LXD 5.16. */
+export const flavours = ['lxd', 'incus'] as const;
+export type Flavour = (typeof flavours)[number];
+
+/** What is not the same with the two, apart from what each of them says over its API. */
+export interface DaemonFlavour {
+  readonly flavour: Flavour;
+  /** Of its daemon, absolute. */
+  readonly program: string | undefined;
+  /** Environment variable with the directory that the daemon keeps everything in. */
+  readonly directoryVariable: string;
+  /** Where a daemon that a package of the system has started listens; the first is that of Debian. */
+  readonly sockets: readonly string[];
+  /** Group whose members may use a shared daemon. */
+  readonly group: string;
+  readonly remedy: string;
+}
+
+/** Incus keeps its daemon out of the path: Debian's, and that of its makers' packages. */
+const incusPrograms = ['/usr/libexec/incus/incusd', '/opt/incus/bin/incusd'];
+
+/** Of that flavour, as this machine has it. */
+export function daemonFlavour(flavour: Flavour): DaemonFlavour {
+  if (flavour === 'incus') {
+    return {
+      flavour,
+      program: findTool('incusd') ?? incusPrograms.find((path) => existsSync(path)),
+      directoryVariable: 'INCUS_DIR',
+      sockets: ['/var/lib/incus/unix.socket', '/run/incus/unix.socket'],
+      group: 'incus-admin',
+      remedy: 'apt-get install incus-base btrfs-progs',
+    };
+  }
+  return {
+    flavour,
+    program: findTool('lxd'),
+    directoryVariable: 'LXD_DIR',
+    sockets: ['/var/lib/lxd/unix.socket', '/var/snap/lxd/common/lxd/unix.socket'],
+    group: 'lxd',
+    remedy: 'apt-get install lxd btrfs-progs',
+  };
+}
+
+/** Where a shared daemon is found: of that flavour, or of the one that there is, LXD first. */
+export function sharedSocket(flavour: Flavour | undefined): string {
+  const sockets = (flavour ? [flavour] : flavours).flatMap((each) => daemonFlavour(each).sockets);
+  return sockets.find((path) => existsSync(path)) ?? sockets[0] ?? '';
+}
