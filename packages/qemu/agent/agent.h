@@ -80,7 +80,8 @@ void pod_tick(void);
 extern int entering;
 struct session { int used, in, out, err, tty, ended, status, container; uint32_t channel; pid_t pid; char *pending; size_t pending_length; int closing; };
 extern struct session sessions[sessions_max];
-/* 0, or the errno of the failure. */
+/* 0, or the errno of the failure. The first: ahead of the guest's own program, in a machine that is copied. */
+int session_prepare(void);
 int session_start(uint32_t channel, struct fields fields);
 /* The program of a container, not a command. */
 int session_is_main(const struct session *session);

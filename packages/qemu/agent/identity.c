@@ -49,10 +49,14 @@ static void fill_address(struct ifreq *asked, const void *value) {
   memcpy(&address->sin_addr, value, 4);
 }
 static void fill_hardware(struct ifreq *asked, const void *value) {
-  unsigned byte[6] = {0};
-  sscanf(value, "%x:%x:%x:%x:%x:%x", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4], &byte[5]);
+  /* Six numbers of two digits, colons between them. By hand: sscanf is a lot of code to run for the first time. */
   asked->ifr_hwaddr.sa_family = 1;
-  for (int i = 0; i < 6; i++) asked->ifr_hwaddr.sa_data[i] = byte[i];
+  int i = 0;
+  for (const char *at = value; *at && i < 6; at++) {
+    int digit = *at <= '9' ? *at - '0' : (*at | 0x20) - 'a' + 10;
+    if (*at == ':') i++;
+    else asked->ifr_hwaddr.sa_data[i] = (char)(asked->ifr_hwaddr.sa_data[i] * 16 + digit);
+  }
 }
 static void fill_flags(struct ifreq *asked, const void *value) { asked->ifr_flags = *(const short *)value; }
 

@@ -63,6 +63,9 @@ void machine_begin(void) {
   mount("proc", "/proc", "proc", 0, 0);
   mount("sysfs", "/sys", "sysfs", 0, 0);
   load_modules();
+  /* Work of the kernel's own that a machine of one guest has no use for. */
+  put_text("/proc/sys/vm/stat_interval", "60");
+  put_text("/proc/sys/vm/compaction_proactiveness", "0");
   network_begin();
   prepare_root();
 }
@@ -72,24 +75,35 @@ static void node(const char *path, mode_t mode, int major, int minor) {
   chmod(path, mode);
 }
 
-static void write_file(const char *path, const char *text) {
-  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) return;
-  if (write(file, text, strlen(text)) < 0) perror(path);
-  close(file);
-}
+/* What each guest has of its own in its roots. They stay open: what opens them is not done again in each copy. */
+enum { own_hosts, own_hostname, own_count };
+static int own[containers_max][own_count];
 
-static void own_files(const char *root, struct fields fields) {
-  char text[1024], path[96];
-  const char *name = field(fields, "hostname"), *ip = field(fields, "ip");
-  snprintf(text, sizeof text, "127.0.0.1 localhost\n%s %s\n", ip ? ip : "127.0.1.1", name ? name : "guest");
+static void open_own_files(int index, const char *root) {
+  static const char *names[] = {"hosts", "hostname"};
+  char path[96];
   snprintf(path, sizeof path, "%s/etc", root);
   mkdir(path, 0755);
-  snprintf(path, sizeof path, "%s/etc/hosts", root);
-  write_file(path, text);
-  snprintf(text, sizeof text, "%s\n", name ? name : "guest");
-  snprintf(path, sizeof path, "%s/etc/hostname", root);
-  write_file(path, text);
+  for (int i = 0; i < own_count; i++) {
+    snprintf(path, sizeof path, "%s/etc/%s", root, names[i]);
+    own[index][i] = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  }
+}
+
+static void write_own_files(int index, struct fields fields) {
+  char text[1024];
+  const char *name = field(fields, "hostname"), *ip = field(fields, "ip");
+  int length = snprintf(text, sizeof text, "127.0.0.1 localhost\n%s %s\n", ip ? ip : "127.0.1.1", name ? name : "guest");
+  if (own[index][own_hosts] >= 0 && write(own[index][own_hosts], text, length) < 0) perror("/etc/hosts");
+  length = snprintf(text, sizeof text, "%s\n", name ? name : "guest");
+  if (own[index][own_hostname] >= 0 && write(own[index][own_hostname], text, length) < 0) perror("/etc/hostname");
+}
+
+static void make_read_only(int index, const char *root) {
+  for (int i = 0; i < own_count; i++)
+    if (own[index][i] >= 0) close(own[index][i]);
+  mount(0, root, 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
+  mount(0, root, 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
 }
 
 /*
@@ -157,6 +171,7 @@ static const char *lay_root(int index) {
   }
   snprintf(inside, sizeof inside, "%s/tmp", root);
   mkdir(inside, 01777);
+  open_own_files(index, root);
   laid[index] = 1;
   return 0;
 }
@@ -164,11 +179,10 @@ static const char *lay_root(int index) {
 static const char *mount_root(int index, struct fields fields) {
   const char *failed = laid[index] ? 0 : lay_root(index), *root = numbered(guest_root, index);
   if (failed) return failed;
-  own_files(root, fields);
+  write_own_files(index, fields);
   failed = mount_paths(root, fields);
   if (failed) return failed;
-  if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
-  if (field(fields, "readonly")) mount(0, root, 0, MS_REMOUNT | MS_RDONLY | MS_NODEV, 0);
+  if (field(fields, "readonly")) make_read_only(index, root);
   return 0;
 }
 
@@ -186,12 +200,12 @@ static void read_ahead(int index, const char *path) {
   close(root);
 }
 
-/* What all guests of these images begin with: their roots, files that each has of its own, programs, random numbers. */
+/* What all guests of these images begin with: roots, programs in memory, random numbers. */
 const char *machine_prepare(struct fields fields) {
   char *programs[containers_max + 1];
   const size_t count = all_fields(fields, "program", programs, containers_max + 1);
   for (size_t i = 0; i < count; i++) {
-    const char *failed = mount_root(i, (struct fields){0});
+    const char *failed = lay_root(i);
     if (failed) return failed;
     if (*programs[i]) read_ahead(i, programs[i]);
   }

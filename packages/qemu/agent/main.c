@@ -42,7 +42,8 @@ static void add_container(uint32_t channel, struct fields fields) {
 
 static void make_ready(struct fields fields) {
   const char *failed = machine_prepare ? machine_prepare(fields) : "this machine has no roots of its own";
-  if (failed) return refuse(0, "GUEST_START_FAILED", failed);
+  int error = failed ? 0 : session_prepare();
+  if (failed || error) return refuse(0, "GUEST_START_FAILED", failed ? failed : strerror(error));
   tell(started, 0, 0, 0);
 }
 

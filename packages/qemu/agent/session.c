@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,18 +38,12 @@ static int terminal(struct fields fields, int *master) {
 /* Why the last child did not become a program: it shares the memory of its parent until then. */
 static volatile int failure;
 
-/* In the child: becomes the program. */
-static _Noreturn void become(struct fields fields, int in, int out, int err, int tty) {
-  static char *words[words_max], *environment[words_max], standard[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  const char *cwd = field(fields, "cwd"), *user = field(fields, "user");
+/* In the child: goes to where programs run. 0, or -1 with errno. */
+static int settle(int in, int out, int err, int tty) {
   char procs[512];
   snprintf(procs, sizeof procs, "%s/cgroup.procs", guest_group);
   int group = open(procs, O_WRONLY | O_CLOEXEC);
   if (group < 0 || write(group, "0", 1) < 0) perror("cgroup");
-  all_fields(fields, "arg", words, words_max);
-  size_t count = all_fields(fields, "env", environment, words_max - 1), path = 0;
-  while (path < count && strncmp(environment[path], "PATH=", 5)) path++;
-  if (path == count) environment[count] = standard, environment[count + 1] = 0;
   setsid();
   if (tty) ioctl(in, TIOCSCTTY, 0);
   dup2(in, 0);
@@ -58,7 +53,18 @@ static _Noreturn void become(struct fields fields, int in, int out, int err, int
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, 0);
-  if (machine_enter() || chdir(cwd && *cwd ? cwd : "/")) goto failed;
+  return machine_enter();
+}
+
+/* In the child: becomes the program. */
+static _Noreturn void become(struct fields fields) {
+  static char *words[words_max], *environment[words_max], standard[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  const char *cwd = field(fields, "cwd"), *user = field(fields, "user");
+  all_fields(fields, "arg", words, words_max);
+  size_t count = all_fields(fields, "env", environment, words_max - 1), path = 0;
+  while (path < count && strncmp(environment[path], "PATH=", 5)) path++;
+  if (path == count) environment[count] = standard, environment[count + 1] = 0;
+  if (chdir(cwd && *cwd ? cwd : "/")) goto failed;
   if (user && atoi(user)) {
     if (setgroups(0, 0) || setresgid(atoi(user), atoi(user), atoi(user)) || setresuid(atoi(user), atoi(user), atoi(user))) goto failed;
   }
@@ -77,13 +83,74 @@ static __attribute__((noinline)) pid_t child(struct fields fields, int in, int o
   own = environ;
   failure = 0;
   pid_t pid = vfork();
-  if (pid == 0) become(fields, in, out, err, tty);
+  if (pid == 0) {
+    if (!settle(in, out, err, tty)) become(fields);
+    failure = errno;
+    _exit(127);
+  }
   environ = own;
   if (pid < 0) failure = errno;
   return pid;
 }
 
+/*
+ * The child that becomes the guest's own program, made in a machine that is copied: it has gone to where that runs, and
+ * waits to be told what it is. It shares the memory of this process until then, errno included, so one of the two always
+ * waits for the other. It holds no file of this process but its ends of two pipes: to be told to go on, and to tell.
+ */
+static struct { pid_t pid; int in, out[2], err[2], go[2], told[2]; struct fields fields; } ahead;
+enum { files_ahead_max = 256 };
+
+static int wait_to_become(void *nothing) {
+  char byte = 0;
+  (void)nothing;
+  if (settle(ahead.in, ahead.out[1], ahead.err[1], 0)) goto failed;
+  for (int file = 3; file < files_ahead_max; file++)
+    if (file != ahead.go[0] && file != ahead.told[1]) close(file);
+  if (write(ahead.told[1], &byte, 1) == 1 && read(ahead.go[0], &byte, 1) == 1) become(ahead.fields);
+failed:
+  failure = errno;
+  _exit(127);
+}
+
+/* Whether the child has told that it waits, and not ended: its end of the pipe is closed by that, and when it becomes a program. */
+static int has_told(void) {
+  char byte;
+  ssize_t got;
+  while ((got = read(ahead.told[0], &byte, 1)) < 0 && errno == EINTR);
+  return got == 1;
+}
+
+int session_prepare(void) {
+  static char stack[65536] __attribute__((aligned(16)));
+  entering = 0;
+  failure = 0;
+  ahead.in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (pipe2(ahead.out, O_CLOEXEC) || pipe2(ahead.err, O_CLOEXEC) || pipe2(ahead.go, O_CLOEXEC) || pipe2(ahead.told, O_CLOEXEC)) return errno;
+  ahead.pid = clone(wait_to_become, stack + sizeof stack, CLONE_VM | SIGCHLD, 0);
+  if (ahead.pid < 0) return errno;
+  close(ahead.told[1]);
+  if (!has_told()) return failure;
+  close(ahead.in), close(ahead.out[1]), close(ahead.err[1]), close(ahead.go[0]);
+  return 0;
+}
+
+/* Returns when that child has become the program, or has failed. */
+static int begin_ahead(struct fields fields) {
+  char byte = 0, **own = environ;
+  pid_t pid = ahead.pid;
+  ahead.pid = 0;
+  ahead.fields = fields;
+  if (write(ahead.go[1], &byte, 1) != 1) return errno;
+  has_told();
+  environ = own;
+  sessions[0] = (struct session){.used = 1, .pid = pid, .in = -1, .out = ahead.out[0], .err = ahead.err[0]};
+  if (failure) session_close(&sessions[0]);
+  return failure;
+}
+
 int session_start(uint32_t channel, struct fields fields) {
+  if (channel == 0 && ahead.pid > 0) return begin_ahead(fields);
   struct session *session = sessions;
   while (session < sessions + sessions_max && session->used) session++;
   if (session == sessions + sessions_max) return EAGAIN;

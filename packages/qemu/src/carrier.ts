@@ -24,6 +24,8 @@ export interface QemuLaunch {
   readonly requests: ResourceVector;
   /** Interface that QEMU attaches the guest's card to, already made. */
   readonly tap?: string;
+  /** Resolves when that is there: everything else is made ready meanwhile. */
+  readonly plugged?: Promise<void>;
   /** TCP ports of the guest that QEMU listens on for it, where there is no tap. */
   readonly ports: readonly number[];
 }

@@ -12,6 +12,8 @@ import { isDiskFull } from './vm-state.ts';
 /** How long the memory of a machine may take to be written or read. */
 const streamMaxMs = 60_000;
 const pollMs = 5;
+/** A state without memory takes a few milliseconds: the first looks follow each other closely. */
+const closePolls = 10;
 
 interface MigrationInfo {
   readonly status?: string;
@@ -90,7 +92,7 @@ export async function loadState(qmp: QmpClient, workDir: string, file: string): 
 /** Waits for the migration under way to complete. @throws CloudosError SNAPSHOT_INVALID, TIMED_OUT */
 export async function migrated(qmp: QmpClient, timeoutMs = streamMaxMs): Promise<void> {
   const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  for (let polls = 0; ; polls++) {
     const info = await qmp.execute<MigrationInfo>('query-migrate');
     if (info.status === 'completed') return;
     if (info.status === 'failed' || info.status === 'cancelled') {
@@ -102,6 +104,6 @@ export async function migrated(qmp: QmpClient, timeoutMs = streamMaxMs): Promise
     if (Date.now() > deadline) {
       throw new CloudosError('TIMED_OUT', `QEMU: the state was not transferred in ${timeoutMs} ms (${info.status})`);
     }
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
+    await new Promise((resolve) => setTimeout(resolve, polls < closePolls ? 1 : pollMs));
   }
 }

@@ -65,16 +65,19 @@ export class ProcessCarrier implements Carrier {
   async launch(run: QemuLaunch): Promise<void> {
     const { store, groups, joinsGroups = true } = this.#options;
     const { directory, name } = run;
-    await prepareRun(store, name);
-    if (run.mounts) await mkdir(join(directory, mountsDir), { recursive: true, mode: 0o711 });
-    const controlGroups = joinsGroups ? await groups.make(name, run.limits, run.requests) : [];
+    const made = joinsGroups ? groups.make(name, run.limits, run.requests) : Promise.resolve([]);
+    const mounts = run.mounts && mkdir(join(directory, mountsDir), { recursive: true, mode: 0o711 });
+    const ready = [made, prepareRun(store, name), mounts, run.plugged];
+    // All to their end, also when one fails: what there is of them is cleared behind.
+    await Promise.allSettled(ready);
+    await Promise.all(ready);
     const script = shimScript({
       launch: run.launch,
       directory,
       child: {
         command: await this.#options.command(run),
         exitFile: join(store.exitsDir, name),
-        controlGroups,
+        controlGroups: await made,
         oomFile: joinsGroups ? groups.oomFile(name) : undefined,
         files: run.files,
       },
@@ -198,7 +201,6 @@ export class ProcessCarrier implements Carrier {
 /** Removes what an earlier run left in the guest's directory. */
 export async function prepareRun(store: VmStore, name: string): Promise<void> {
   const directory = store.directory(name);
-  await rm(join(store.exitsDir, name), { force: true });
   const own = [
     'run',
     'ended',
@@ -219,7 +221,8 @@ export async function prepareRun(store: VmStore, name: string): Promise<void> {
   for (let index = 1; index < guestContainersMax; index++) {
     left.push(join(machineDir, `out${index}`), join(machineDir, `err${index}`));
   }
-  for (const file of left) await rm(join(directory, file), { force: true });
+  const paths = [join(store.exitsDir, name), ...left.map((file) => join(directory, file))];
+  await Promise.all(paths.map((path) => rm(path, { force: true })));
   // Has its room before it is needed: how QEMU ended is recorded on a full disk, too.
   await writeFile(join(directory, 'ended'), `${' '.repeat(endRecordBytes)}\n`, { mode: 0o600 });
 }

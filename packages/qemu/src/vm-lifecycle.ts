@@ -120,7 +120,6 @@ export class VmLifecycle {
     const { bridge, user } = this.#settings;
     const bridged = bridge && state.network?.kind === 'bridge';
     const tap = bridged && !carrier.ownNetwork ? bridge.linkName(ownerOf(environment, name)) : undefined;
-    if (tap !== undefined) await bridge?.plugTap({ link: tap }, user);
     await this.#giveToQemu(vm, machine);
     const launch = state.launch ?? '';
     const ports = bridged ? [] : tcpPorts(state);
@@ -146,7 +145,7 @@ export class VmLifecycle {
       ...(machine.mounts ? { mounts: machine.mounts } : {}),
       limits: qemuLimits(state, machine),
       requests: state.spec.template.requests,
-      ...(tap === undefined ? {} : { tap }),
+      ...(tap === undefined || !bridge ? {} : { tap, plugged: bridge.plugTap({ link: tap }, user) }),
       ports,
     });
     return this.#begin(environment, vm, source, machine.incoming === true && source === undefined);

@@ -28,7 +28,7 @@ describe.skipIf(obstacle !== undefined)(
       context = await pluginContext({ node: { id: 'n1' }, dataDir: join(root, 'data'), stateDir: join(root, 'state') });
       driver = (await plugin.create(context, hyperConfig.parse({ memoryBytes: 96 * mebibyte }))) as VmDriver;
       driver.exits.subscribe((exit) => exits.push(exit));
-    }, 60_000);
+    }, 120_000);
     afterEach(async () => {
       for (const { instance } of await driver.list()) await driver.remove(instance);
     });
@@ -57,7 +57,7 @@ describe.skipIf(obstacle !== undefined)(
       process.kill(pid, 'SIGKILL');
       await exitOf('killed').toMatchObject({ reason: 'signalled', signal: 'SIGKILL' });
       expect(await driver.start('killed', 2)).toMatchObject({ state: 'running', attempt: 2 });
-    }, 60_000);
+    }, 120_000);
 
     test('an agent that does not answer is told within a bound, and the guest can be removed', async () => {
       const { pid = 0 } = await run('stuck');
@@ -65,7 +65,7 @@ describe.skipIf(obstacle !== undefined)(
       await expect(driver.exec('stuck', { command: ['true'] })).rejects.toMatchObject({ code: 'GUEST_UNRESPONSIVE' });
       await driver.remove('stuck');
       expect(await driver.list()).toEqual([]);
-    }, 60_000);
+    }, 120_000);
 
     test('less memory than Linux boots in, and paths of the node that are not allowed, are refused', async () => {
       const small = spec('small', { limits: { memoryBytes: 64 * mebibyte } });
@@ -95,6 +95,6 @@ describe.skipIf(obstacle !== undefined)(
       expect(one[0]).toBe('one');
       for (const line of [0, 1, 2]) expect(one[line]).not.toBe(two[line]);
       for (const lines of said) expect(Math.abs(Number(lines[3]) * 1000 - Date.now())).toBeLessThan(30_000);
-    }, 60_000);
+    }, 120_000);
   },
 );
