@@ -1,1 +1,2 @@
+export { hardware, rootDisk } from './hardware.ts';
 export { guestHyper as default, type HyperConfig, hyperConfig } from './plugin.ts';
