@@ -1,7 +1,15 @@
 import { CloudosError, errorCode, messageOf, newId } from '@cloudos/sdk';
 import { type BackoffBounds, backoffMs, defaultBackoff, pause } from './backoff.ts';
-import type { AppendOutcome, AppendParams } from './control.ts';
-import { ControlConnection } from './control-connection.ts';
+import type {
+  AppendEventRow,
+  AppendOutcome,
+  AppendOutcomeRow,
+  AppendParams,
+  AppendRow,
+  ControlError,
+  ControlMethods,
+} from './control.ts';
+import { ControlConnection, errorOf, type Waiting } from './control-connection.ts';
 import type { FeedSource } from './event-feed.ts';
 
 export interface AppenderOptions {
@@ -12,39 +20,22 @@ export interface AppenderOptions {
   readonly backoff?: BackoffBounds;
 }
 
-/** An append that is not answered yet, on whichever connection. */
-class Pending {
-  readonly params: AppendParams;
-  readonly #all: Set<Pending>;
-  readonly #resolve: (outcome: AppendOutcome) => void;
-  readonly #reject: (error: unknown) => void;
+/** Appends in one message: few enough that the first are under way while the last are still being made. */
+const appendsOfMessageMax = 256;
+/** Characters in one message, unless a single append has more. */
+const charactersOfMessageMax = 256 * 1024;
 
-  constructor(
-    params: AppendParams,
-    all: Set<Pending>,
-    resolve: (outcome: AppendOutcome) => void,
-    reject: (error: unknown) => void,
-  ) {
-    this.params = params;
-    this.#all = all;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    all.add(this);
-  }
+/** An append that is not answered yet. */
+interface Pending {
+  /** As a row, as JSON: what stood in it when it was called. */
+  readonly row: string;
+  readonly resolve: (outcome: AppendOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
 
-  resolve(outcome: AppendOutcome): void {
-    if (this.#all.delete(this)) this.#resolve(outcome);
-  }
-
-  reject(error: unknown): void {
-    // A connection that was lost: it is sent again on the next one.
-    if (errorCode(error) !== 'KERNEL_UNREACHABLE') this.fail(error);
-  }
-
-  /** For good. */
-  fail(error: unknown): void {
-    if (this.#all.delete(this)) this.#reject(error);
-  }
+/** Appends of one message. It is emptied with the answer: what still refers to it then keeps nothing alive. */
+interface Message {
+  appends: readonly Pending[];
 }
 
 /**
@@ -54,9 +45,16 @@ class Pending {
 export class Appender {
   readonly #source: FeedSource;
   readonly #options: AppenderOptions;
-  readonly #pending = new Set<Pending>();
   readonly #closed = new AbortController();
   #connection: ControlConnection | undefined;
+  #isOpen = false;
+  #inFlight = 0;
+  /** Not sent yet on this connection. */
+  #queue: Pending[] = [];
+  /** Sent on this connection and not answered, in order. */
+  readonly #sent = new Set<Message>();
+  /** The gateway is of a time when there were no requests for many appends. */
+  #isSingle = false;
   #attempt = 0;
 
   constructor(source: FeedSource, options: AppenderOptions = {}) {
@@ -74,18 +72,19 @@ export class Appender {
     expected: NonNullable<AppendParams['expected']> = 'any',
   ): Promise<AppendOutcome> {
     const { inFlightMax = 16_384 } = this.#options;
-    if (this.#pending.size >= inFlightMax) {
-      const message = `${this.#pending.size} appends wait, expected at most ${inFlightMax}`;
+    if (this.#inFlight >= inFlightMax) {
+      const message = `${this.#inFlight} appends wait, expected at most ${inFlightMax}`;
       return Promise.reject(new CloudosError('LOG_OVERLOADED', message));
     }
     if (this.#closed.signal.aborted)
       return Promise.reject(new CloudosError('KERNEL_UNREACHABLE', 'the appender was closed'));
-    const named = events.map((event) => (event.id === undefined ? { ...event, id: newId() } : event));
     return new Promise((resolve, reject) => {
-      const params = expected === 'any' ? { stream, events: named } : { stream, events: named, expected };
-      const pending = new Pending(params, this.#pending, resolve, reject);
+      const queued = this.#queue.push({ row: rowText(stream, events, expected), resolve, reject });
+      this.#inFlight++;
       if (!this.#connection) this.#connect();
-      this.#send(pending);
+      if (queued === 1) queueMicrotask(() => this.#flush());
+      // The other end works on these while the rest are still being made.
+      else if (queued === appendsOfMessageMax) this.#flush();
     });
   }
 
@@ -98,18 +97,76 @@ export class Appender {
   #connect(): void {
     // Nothing is granted, so no event comes.
     const url = this.#source.url({ credit: 0, markers: false, deflate: false });
+    this.#isOpen = false;
     this.#connection = new ControlConnection(this.#source.webSocket, url, this.#source.protocols('standard'), {
       opened: () => {
         this.#attempt = 0;
+        this.#isOpen = true;
+        this.#flush();
       },
       events: () => {},
       marker: () => {},
-      closed: ({ reason }) => void this.#reconnect(reason),
+      closed: ({ reason }) => {
+        this.#isOpen = false;
+        void this.#reconnect(reason);
+      },
     });
   }
 
-  #send(pending: Pending): void {
-    this.#connection?.request('append', pending.params, pending);
+  #flush(): void {
+    if (!this.#isOpen) return;
+    const queue = this.#queue;
+    this.#queue = [];
+    for (let at = 0; at < queue.length; ) {
+      const begin = at;
+      const most = Math.min(queue.length, begin + (this.#isSingle ? 1 : appendsOfMessageMax));
+      let characters = 0;
+      do characters += queue[at++]!.row.length;
+      while (at < most && characters < charactersOfMessageMax);
+      this.#send({ appends: begin === 0 && at === queue.length ? queue : queue.slice(begin, at) });
+    }
+  }
+
+  #send(message: Message): void {
+    this.#sent.add(message);
+    const waiting: Waiting<ControlMethods['appendEach']['result']> = {
+      resolve: ({ outcomes }) => this.#answered(message, outcomes),
+      reject: (error, isUnknown) => {
+        // A connection that was lost: it is sent again on the next one.
+        if (errorCode(error) === 'KERNEL_UNREACHABLE') return;
+        if (isUnknown) return this.#singly();
+        this.#answered(
+          message,
+          message.appends.map(() => error),
+        );
+      },
+    };
+    if (this.#isSingle) return this.#sendSingle(message, waiting);
+    const rows = message.appends.map(({ row }) => row).join(',');
+    this.#connection?.requestNow('appendEach', `{"appends":[${rows}]}`, waiting);
+  }
+
+  #sendSingle({ appends }: Message, { resolve, reject }: Waiting<ControlMethods['appendEach']['result']>): void {
+    this.#connection?.request('append', paramsOf(appends[0]!.row), {
+      resolve: ({ first, last, revision, duplicate }) => resolve({ outcomes: [[first, last, revision, duplicate]] }),
+      reject,
+    });
+  }
+
+  /** One by one from now on. Of what was asked for at once nothing was recorded: it is sent again, in its order. */
+  #singly(): void {
+    this.#isSingle = true;
+    this.#connection?.close();
+    this.#queue = this.#all();
+    this.#connect();
+  }
+
+  #answered(message: Message, outcomes: readonly unknown[]): void {
+    const { appends } = message;
+    this.#sent.delete(message);
+    message.appends = [];
+    this.#inFlight -= appends.length;
+    for (let index = 0; index < appends.length; index++) answer(appends[index]!, outcomes[index]);
   }
 
   async #reconnect(reason: string): Promise<void> {
@@ -134,11 +191,54 @@ export class Appender {
       }
       return this.#reconnect(messageOf(error));
     }
+    this.#queue = this.#all();
     this.#connect();
-    for (const pending of this.#pending) this.#send(pending);
+  }
+
+  /** Takes all that is not answered, in the order of the calls. */
+  #all(): Pending[] {
+    const all = [...this.#sent].flatMap(({ appends }) => appends).concat(this.#queue);
+    this.#sent.clear();
+    this.#queue = [];
+    return all;
   }
 
   #rejectAll(error: unknown): void {
-    for (const pending of [...this.#pending]) pending.fail(error);
+    const all = this.#all();
+    this.#inFlight -= all.length;
+    for (const { reject } of all) reject(error);
   }
+}
+
+/** @param outcome the row, what was wrong with the append, or why there is no answer */
+function answer({ resolve, reject }: Pending, outcome: unknown): void {
+  if (Array.isArray(outcome)) {
+    const [first, last, revision, duplicate] = outcome as unknown as AppendOutcomeRow;
+    resolve({ first, last, revision, duplicate });
+  } else if (outcome instanceof Error) reject(outcome);
+  else if (outcome === undefined) reject(new CloudosError('REQUEST_MALFORMED', 'the gateway left the append out'));
+  else reject(errorOf(outcome as ControlError));
+}
+
+/** An append as a row, as JSON. Events without an id get one. @throws TypeError for data that have no JSON */
+function rowText(
+  stream: string,
+  events: AppendParams['events'],
+  expected: NonNullable<AppendParams['expected']>,
+): string {
+  let rows = '';
+  for (const { type, data, id } of events) {
+    // What has no JSON of its own, such as a function, is left out of objects too.
+    const json = JSON.stringify(data) ?? '{}';
+    rows += `${rows === '' ? '' : ','}[${JSON.stringify(type)},${json},${id === undefined ? `"${newId()}"` : JSON.stringify(id)}]`;
+  }
+  const text = `[${JSON.stringify(stream)},[${rows}]`;
+  return expected === 'any' ? `${text}]` : `${text},${JSON.stringify(expected)}]`;
+}
+
+function paramsOf(row: string): AppendParams {
+  const [stream, events, expected] = JSON.parse(row) as AppendRow;
+  const event = ([type, data, id]: AppendEventRow) => (id === undefined ? { type, data } : { type, data, id });
+  const params = { stream, events: events.map(event) };
+  return expected === undefined ? params : { ...params, expected };
 }

@@ -2,6 +2,7 @@ import { CloudosError, messageOf, type RecordedEvent } from '@cloudos/sdk';
 import { BatchDecoder, type DecodedBatch, type subprotocols } from './batch.codec.ts';
 import { type CloudEvent, fromCloudEvent } from './cloud-event.ts';
 import {
+  type ControlError,
   type ControlEvent,
   type ControlMarkers,
   type ControlMethod,
@@ -25,8 +26,11 @@ export interface ConnectionSink {
 /** A JSON-RPC request that waits for its answer. One of the two is called, once. */
 export interface Waiting<Result> {
   resolve(result: Result): void;
-  reject(error: unknown): void;
+  /** @param isUnknown the gateway has no such method */
+  reject(error: unknown, isUnknown?: boolean): void;
 }
+
+const methodNotFound = -32601;
 
 /** Requests in one message: small enough that the first are under way while the last are still being read. */
 const batchMax = 256;
@@ -71,13 +75,34 @@ export class ControlConnection {
     waiting: Waiting<ControlMethods[Method]['result']>,
   ): void {
     if (this.#isOver) return waiting.reject(lost('it was closed'));
-    const id = this.#nextId++;
-    this.#waiting.set(id, waiting);
-    const request = `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${JSON.stringify(params)}}`;
-    const queued = this.#queue.push(request);
+    const queued = this.#queue.push(this.#requestText(method, JSON.stringify(params), waiting));
     if (queued === 1) queueMicrotask(() => this.#flush());
     // The other end works on these while the rest are still being made.
     else if (queued === batchMax) this.#flush();
+  }
+
+  /**
+   * A request in a message of its own, which goes out at once. The connection must be open.
+   * @param params as JSON
+   */
+  requestNow<Method extends ControlMethod>(
+    method: Method,
+    params: string,
+    waiting: Waiting<ControlMethods[Method]['result']>,
+  ): void {
+    if (this.#isOver) return waiting.reject(lost('it was closed'));
+    this.#flush();
+    this.#socket.send(this.#requestText(method, params, waiting));
+  }
+
+  #requestText<Method extends ControlMethod>(
+    method: Method,
+    params: string,
+    waiting: Waiting<ControlMethods[Method]['result']>,
+  ): string {
+    const id = this.#nextId++;
+    this.#waiting.set(id, waiting);
+    return `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${params}}`;
   }
 
   /** Nothing is told any more, not even the close. */
@@ -134,8 +159,7 @@ export class ControlConnection {
     const waiting = this.#waiting.get(response.id as number);
     this.#waiting.delete(response.id as number);
     if ('result' in response) return waiting?.resolve(response.result as never);
-    const { data, message } = response.error;
-    waiting?.reject(data ? errorOfBody(data) : new CloudosError('REQUEST_MALFORMED', message));
+    waiting?.reject(errorOf(response.error), response.error.code === methodNotFound);
   }
 
   #closed(code: number | undefined, reason: string): void {
@@ -156,6 +180,11 @@ type Message =
   | ControlEvent
   | ControlResponse
   | { readonly jsonrpc: '2.0'; readonly method: string; readonly params: unknown };
+
+/** The error that a failure of the control channel stands for. */
+export function errorOf({ data, message }: ControlError): CloudosError {
+  return data ? errorOfBody(data) : new CloudosError('REQUEST_MALFORMED', message);
+}
 
 function lost(why: string): CloudosError {
   return new CloudosError('KERNEL_UNREACHABLE', `the connection was lost: ${why}`);

@@ -81,6 +81,12 @@ export interface ControlMethods {
   readonly ping: { readonly params: NoParams; readonly result: MarkerPosition };
   /** Appends private events (`x-<program>-…`) to a private stream (`x-<program>…`). Durable when it is answered. */
   readonly append: { readonly params: AppendParams; readonly result: AppendOutcome };
+  /** Many appends, in their order, each for itself: what is wrong with one is its own outcome. */
+  readonly appendEach: {
+    readonly params: { readonly appends: readonly AppendRow[] };
+    /** Those of the appends, in the same order. */
+    readonly result: { readonly outcomes: readonly (AppendOutcomeRow | ControlError)[] };
+  };
 }
 
 export type ControlMethod = keyof ControlMethods;
@@ -102,6 +108,19 @@ export interface AppendOutcome {
   readonly revision: number;
   readonly duplicate: boolean;
 }
+
+/** An append as a row: the stream, its events, and what `expected` is in {@link AppendParams}. */
+export type AppendRow = readonly [
+  stream: string,
+  events: readonly AppendEventRow[],
+  expected?: NonNullable<AppendParams['expected']>,
+];
+
+/** An event as a row. */
+export type AppendEventRow = readonly [type: string, data?: unknown, id?: string];
+
+/** {@link AppendOutcome} as a row. */
+export type AppendOutcomeRow = readonly [first: number, last: number, revision: number, duplicate: boolean];
 
 export interface ControlRequest<Method extends ControlMethod = ControlMethod> {
   readonly jsonrpc: '2.0';

@@ -28,8 +28,11 @@ export {
 } from './cloud-event.ts';
 export type { ConsumeOptions, Consumer } from './consume.ts';
 export {
+  type AppendEventRow,
   type AppendOutcome,
+  type AppendOutcomeRow,
   type AppendParams,
+  type AppendRow,
   type ControlError,
   type ControlEvent,
   type ControlMarkers,

@@ -146,6 +146,33 @@ describe('the control channel', () => {
     listener.socket.close();
   });
 
+  it('makes many appends for one request, and says of each what became of it', async () => {
+    const listener = await listen('streams=x-audit');
+    const peer = new ControlPeer(listener);
+    const row = (n: number) => ['x-audit', [['x-audit-Seen', { n }]]];
+    const appends = [row(0), ['x-audit', []], 'nonsense', ['kernel', [['x-audit-Seen']]], [...row(1), -7], row(2)];
+    const answer = await peer.call('appendEach', { appends });
+    expect(answer).toMatchObject({
+      result: {
+        outcomes: [
+          [0, 0, 0, false],
+          { code: -32000, data: { code: 'REQUEST_MALFORMED' } },
+          { code: -32000, data: { code: 'REQUEST_MALFORMED' } },
+          { code: -32000, data: { code: 'SCOPE_MISSING' } },
+          { code: -32000, data: { code: 'REQUEST_MALFORMED' } },
+          [1, 1, 1, false],
+        ],
+      },
+    });
+    for (const params of [undefined, {}, { appends: [] }, { appends: Array(4_097).fill(row(3)) }]) {
+      expect(await peer.call('appendEach', params)).toMatchObject({ error: { code: -32602 } });
+    }
+    listener.socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'appendEach', params: { appends: [row(3)] } }));
+    await until('they come back', () => peer.events.length === 3);
+    expect(await peer.call('ping')).toMatchObject({ result: { head: 2 } });
+    listener.socket.close();
+  });
+
   it('answers what it does not understand as JSON-RPC says, and goes on', async () => {
     const listener = await listen('');
     const peer = new ControlPeer(listener);

@@ -1,10 +1,17 @@
-import type { AppendOutcome, AppendParams, ControlError, ControlMethod, ControlResponse } from '@cloudos/client';
+import type {
+  AppendOutcome,
+  AppendParams,
+  AppendRow,
+  ControlError,
+  ControlMethod,
+  ControlResponse,
+} from '@cloudos/client';
 import { CloudosError, describeIssues } from '@cloudos/sdk';
 import type { z } from 'zod';
 import { redacted } from '../access/redacted.ts';
 import { errorBodyOf } from '../error-response.ts';
-import { controlMethods, controlRequest } from './control-schemas.ts';
-import { type PlainAppend, plainAppend } from './plain-append.ts';
+import { appendRow, appendsMax, controlMethods, controlRequest } from './control-schemas.ts';
+import { isPlainRow, type PlainAppend, plainAppend, plainAppends } from './plain-append.ts';
 
 /** Requests of one batch. */
 export const batchMax = 4_096;
@@ -15,8 +22,12 @@ type Params<Method extends ControlMethod> = z.output<(typeof controlMethods)[Met
 
 /** What answers the requests of one connection. Each may throw a CloudosError. */
 export type ControlHandlers = {
-  readonly [Method in Exclude<ControlMethod, 'append'>]: (params: Params<Method>) => unknown;
-} & { readonly append: (params: AppendParams) => Promise<AppendOutcome> };
+  readonly [Method in Exclude<ControlMethod, 'append' | 'appendEach'>]: (params: Params<Method>) => unknown;
+} & {
+  readonly append: (params: AppendParams) => Promise<AppendOutcome>;
+  /** One of them. */
+  readonly appendEach: (row: AppendRow) => Promise<AppendOutcome>;
+};
 
 /** Takes the text of a response; undefined: there is none to a notification. */
 type Tell = (response: string | undefined) => void;
@@ -90,12 +101,19 @@ export class ControlChannel {
   #answer(given: unknown, tell: Tell): void {
     const append = plainAppend(given);
     if (append) return this.#append(append, tell);
+    const each = plainAppends(given);
+    if (each) return this.#appendEach(each.id, each.appends, tell);
     const request = controlRequest.safeParse(given);
     if (!request.success) return tell(failure(idOf(given), -32600, describeIssues(request.error, given)));
     const { id, method } = request.data;
     if (!Object.hasOwn(controlMethods, method)) {
       const message = `no method ${method}; there are ${Object.keys(controlMethods).join(', ')}`;
       return tell(told(id, failure(id ?? null, -32601, message)));
+    }
+    if (method === 'appendEach') {
+      const appends = (request.data.params as { appends?: unknown } | null | undefined)?.appends;
+      const isMany = Array.isArray(appends) && appends.length > 0 && appends.length <= appendsMax;
+      if (isMany) return this.#appendEach(id, appends, tell);
     }
     const schema = controlMethods[method as ControlMethod].params;
     const params = schema.safeParse(request.data.params ?? {});
@@ -130,6 +148,32 @@ export class ControlChannel {
     }
   }
 
+  /** Answered when the last of them is. What is wrong with one is its own outcome. */
+  #appendEach(id: string | number | null | undefined, rows: readonly unknown[], tell: Tell): void {
+    const { length } = rows;
+    const outcomes = new Array<string>(length);
+    let left = length;
+    const settle = (index: number, outcome: string) => {
+      outcomes[index] = outcome;
+      if (--left > 0) return;
+      tell(id === undefined ? undefined : success(id, `{"outcomes":[${outcomes.join(',')}]}`));
+      this.#done(length);
+    };
+    this.#begin(length);
+    for (let index = 0; index < length; index++) {
+      const row = rows[index];
+      try {
+        this.#peer.admit();
+        this.#peer.handlers.appendEach(isPlainRow(row) ? row : rowOf(row)).then(
+          ({ first, last, revision, duplicate }) => settle(index, `[${first},${last},${revision},${duplicate}]`),
+          (error) => settle(index, faultText(error)),
+        );
+      } catch (error) {
+        settle(index, faultText(error));
+      }
+    }
+  }
+
   #begin(requests: number): void {
     this.#inFlight += requests;
     if (this.#inFlight < requestsInFlightMax || this.#held) return;
@@ -149,6 +193,13 @@ export class ControlChannel {
   }
 }
 
+/** @throws CloudosError REQUEST_MALFORMED */
+function rowOf(given: unknown): AppendRow {
+  const row = appendRow.safeParse(given);
+  if (row.success) return row.data as AppendRow;
+  throw new CloudosError('REQUEST_MALFORMED', describeIssues(row.error, given));
+}
+
 function told(id: string | number | null | undefined, response: string): string | undefined {
   return id === undefined ? undefined : response;
 }
@@ -164,6 +215,13 @@ function outcomeText({ first, last, revision, duplicate }: AppendOutcome): strin
 function refusal(id: string | number | null, error: unknown): string {
   const body = errorBodyOf(error);
   return failure(id, -32000, body.message, body);
+}
+
+/** What was wrong with one append of many. */
+function faultText(error: unknown): string {
+  const data = errorBodyOf(error);
+  const fault: ControlError = { code: -32000, message: data.message, data };
+  return redacted(JSON.stringify(fault));
 }
 
 function failure(id: string | number | null, code: number, message: string, data?: ControlError['data']): string {

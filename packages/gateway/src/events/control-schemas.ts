@@ -1,5 +1,6 @@
 import { type ControlMarkers, type ControlMethods, eventLayers } from '@cloudos/client';
 import { z } from 'zod';
+import { errorBody } from '../routes/shapes.ts';
 
 const position = z.int().nonnegative();
 const names = z.array(z.string().min(1).max(300)).max(100);
@@ -24,14 +25,33 @@ export const appendEventsMax = 1_024;
 /** Positions of one acknowledgement that names them. */
 export const acknowledgeMax = 4_096;
 
+/** Appends of one request for many. */
+export const appendsMax = 4_096;
+
+const name = z.string().min(1).max(300);
+const expected = z.union([position, z.enum(['none', 'any'])]).optional();
+
 const appendSchema = z.object({
-  stream: z.string().min(1).max(300),
+  stream: name,
   events: z
-    .array(z.object({ type: z.string().min(1).max(300), data: z.unknown().optional(), id: z.uuid().optional() }))
+    .array(z.object({ type: name, data: z.unknown().optional(), id: z.uuid().optional() }))
     .min(1)
     .max(appendEventsMax),
-  expected: z.union([position, z.enum(['none', 'any'])]).optional(),
+  expected,
 });
+
+/** One of many appends. */
+export const appendRow = z.tuple([
+  name,
+  z
+    .array(z.tuple([name, z.unknown().optional(), z.uuid().optional()]))
+    .min(1)
+    .max(appendEventsMax),
+  expected,
+]);
+
+const outcomeRow = z.tuple([position, position, position, z.boolean()]);
+const controlError = z.object({ code: z.int(), message: z.string(), data: errorBody });
 
 const markerPosition = z.object({ position: reached, head: reached });
 
@@ -72,6 +92,16 @@ export const controlMethods = {
     params: appendSchema,
     result: z.object({ first: position, last: position, revision: position, duplicate: z.boolean() }),
     example: { stream: 'x-audit', events: [{ type: 'x-audit-Reviewed', data: { by: 'ann' } }] },
+  },
+  appendEach: {
+    doc: 'Many appends as rows of stream, events and expected revision; each for itself, durable when all are answered.',
+    params: z.object({ appends: z.array(appendRow).min(1).max(appendsMax) }),
+    result: z.object({
+      outcomes: z
+        .array(z.union([outcomeRow, controlError]))
+        .describe('of each append: first and last position, revision of the stream, duplicate; or what was wrong'),
+    }),
+    example: { appends: [['x-audit', [['x-audit-Reviewed', { by: 'ann' }]]]] },
   },
 } as const satisfies { [Method in keyof ControlMethods]: MethodSchema };
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { type EventFilter, subprotocols } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
-import { CloudosError } from '@cloudos/sdk';
+import { CloudosError, type NewEvent } from '@cloudos/sdk';
 import type { RawData, WebSocket } from 'ws';
 import { assertAppend, assertScope } from '../access/principal.ts';
 import type { Session } from '../access/session.ts';
@@ -162,10 +162,14 @@ function handlersOf(subscriber: FeedSubscriber, context: EventSessionContext): C
 export function commonHandlers(
   { kernel, session }: Pick<EventSessionContext, 'kernel' | 'session'>,
   position: () => number,
-): Pick<ControlHandlers, 'snapshot' | 'append' | 'ping'> {
+): Pick<ControlHandlers, 'snapshot' | 'append' | 'appendEach' | 'ping'> {
   const { principal } = session;
   // One for all events of the connection: the log writes what is the same object once.
   const meta = { producer: { plugin: `x-${principal.id}`, generation: 1 }, schema: 1 };
+  const complete = (type: string, given: unknown, id: string | undefined): NewEvent => {
+    const data = given === undefined ? {} : given;
+    return id === undefined ? { type, data, meta } : { type, data, meta, id };
+  };
   return {
     snapshot: async ({ position: at }) => {
       assertScope(principal, 'state:read');
@@ -174,12 +178,19 @@ export function commonHandlers(
     },
     append: ({ stream, events, expected = 'any' }) => {
       assertAppend(principal, stream);
-      const complete = events.map(({ type, data, id }) =>
-        id === undefined
-          ? { type, data: data === undefined ? {} : data, meta }
-          : { type, data: data === undefined ? {} : data, meta, id },
+      return kernel.append(
+        stream,
+        events.map(({ type, data, id }) => complete(type, data, id)),
+        expected,
       );
-      return kernel.append(stream, complete, expected);
+    },
+    appendEach: ([stream, events, expected = 'any']) => {
+      assertAppend(principal, stream);
+      return kernel.append(
+        stream,
+        events.map(([type, data, id]) => complete(type, data, id)),
+        expected,
+      );
     },
     ping: () => ({ position: position(), head: kernel.log.head() }),
   };

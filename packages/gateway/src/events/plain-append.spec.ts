@@ -1,7 +1,7 @@
 import { newId } from '@cloudos/sdk';
 import { describe, expect, it } from 'vitest';
-import { appendEventsMax, controlMethods, controlRequest } from './control-schemas.ts';
-import { plainAppend } from './plain-append.ts';
+import { appendEventsMax, appendRow, appendsMax, controlMethods, controlRequest } from './control-schemas.ts';
+import { isPlainRow, plainAppend, plainAppends } from './plain-append.ts';
 
 const seed = Number(process.env.CLOUDOS_SEED ?? Math.floor(Math.random() * 1e9));
 
@@ -96,5 +96,31 @@ describe(`a request to append that is plainly in order (CLOUDOS_SEED=${seed})`, 
       expect({ stream, events: same, expected }).toEqual({ expected: undefined, ...parsed });
     }
     expect(taken).toBeGreaterThan(500);
+  });
+
+  it('is the same for many appends, and for each of them', () => {
+    const random = seeded(seed);
+    const pick = <Value>(some: readonly Value[]) => some[Math.floor(random() * some.length)] as Value;
+    const sound = () => ['x-a', [['x-a-Happened', { n: 1 }, newId()], ['x-a-B']], 'any'] as unknown[];
+    for (const expected of ['any', 'none', 0, 41]) expect(isPlainRow(['x-a', [['x-a-B']], expected])).toBe(true);
+    let taken = 0;
+    for (let round = 0; round < 5_000; round++) {
+      const row = sound();
+      for (let changes = 0; changes < (random() < 0.7 ? 1 : 2); changes++) {
+        const events = row[1] as unknown[][] | undefined;
+        const where = pick([row, row, events, events?.[0], events?.[1]]);
+        if (Array.isArray(where)) where[Math.floor(random() * 4)] = pick(values);
+      }
+      // As it comes over the wire, where there is no undefined.
+      const given = JSON.parse(JSON.stringify(row)) as unknown;
+      if (!isPlainRow(given)) continue;
+      taken++;
+      expect(appendRow.parse(given)).toEqual(given);
+    }
+    expect(taken).toBeGreaterThan(200);
+    for (const appends of [[], Array(appendsMax + 1).fill(0), 'none', undefined]) {
+      expect(plainAppends({ jsonrpc: '2.0', id: 1, method: 'appendEach', params: { appends } })).toBeUndefined();
+    }
+    expect(plainAppends({ jsonrpc: '2.0', id: 1, method: 'appendEach', params: { appends: [0] } })).toBeDefined();
   });
 });

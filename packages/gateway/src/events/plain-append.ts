@@ -1,5 +1,5 @@
-import type { AppendParams } from '@cloudos/client';
-import { appendEventsMax } from './control-schemas.ts';
+import type { AppendParams, AppendRow } from '@cloudos/client';
+import { appendEventsMax, appendsMax } from './control-schemas.ts';
 
 /** A request to append that is plainly in order. */
 export interface PlainAppend {
@@ -28,6 +28,40 @@ export function plainAppend(request: unknown): PlainAppend | undefined {
   if (expected !== undefined && expected !== 'any' && expected !== 'none' && !isPosition(expected)) return undefined;
   for (const event of events) if (!isPlainEvent(event)) return undefined;
   return { id, params: params as AppendParams } as PlainAppend;
+}
+
+/** A request for many appends, each of which is still to be looked at. */
+export interface PlainAppends {
+  readonly id: number | string;
+  readonly appends: readonly unknown[];
+}
+
+/** The same for a request for many appends, but for what stands in each. */
+export function plainAppends(request: unknown): PlainAppends | undefined {
+  if (typeof request !== 'object' || request === null) return undefined;
+  const { jsonrpc, id, method, params } = request as Record<string, unknown>;
+  if (jsonrpc !== '2.0' || method !== 'appendEach') return undefined;
+  if (typeof id === 'number' ? !Number.isFinite(id) : !isText(id, 0)) return undefined;
+  if (typeof params !== 'object' || params === null) return undefined;
+  const { appends } = params as Record<string, unknown>;
+  if (!Array.isArray(appends) || appends.length === 0 || appends.length > appendsMax) return undefined;
+  return { id, appends } as PlainAppends;
+}
+
+/** Whether one of many appends is plainly in order: what it takes `appendRow` takes as well. */
+export function isPlainRow(row: unknown): row is AppendRow {
+  if (!Array.isArray(row) || row.length < 2 || row.length > 3) return false;
+  const events = row[1] as unknown;
+  if (!isText(row[0], 1) || !Array.isArray(events) || events.length === 0 || events.length > appendEventsMax) {
+    return false;
+  }
+  const expected = row[2] as unknown;
+  if (expected !== undefined && expected !== 'any' && expected !== 'none' && !isPosition(expected)) return false;
+  for (const event of events) {
+    if (!Array.isArray(event) || event.length === 0 || event.length > 3 || !isText(event[0], 1)) return false;
+    if (event[2] !== undefined && !isUuid7(event[2])) return false;
+  }
+  return true;
 }
 
 function isPlainEvent(event: unknown): boolean {
