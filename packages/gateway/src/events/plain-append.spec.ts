@@ -109,7 +109,7 @@ describe(`a request to append that is plainly in order (CLOUDOS_SEED=${seed})`, 
       for (let changes = 0; changes < (random() < 0.7 ? 1 : 2); changes++) {
         const events = row[1] as unknown[][] | undefined;
         const where = pick([row, row, events, events?.[0], events?.[1]]);
-        if (Array.isArray(where)) where[Math.floor(random() * 4)] = pick(values);
+        if (Array.isArray(where)) where[Math.floor(random() * 4)] = structuredClone(pick(values));
       }
       // As it comes over the wire, where there is no undefined.
       const given = JSON.parse(JSON.stringify(row)) as unknown;
