@@ -73,7 +73,7 @@ describe('the doctor', () => {
     };
 
     it('names what each runtime is missing, and the command that installs it', async () => {
-      const without = ['setpriv', 'dockerd', 'lxd', 'mksquashfs', 'qemu-img'];
+      const without = ['setpriv', 'dockerd', 'lxd', 'incusd', 'mksquashfs', 'qemu-img'];
       const of = findings(await examine(kernel, { without }));
       const missing = { status: 'missing' };
       expect(of('zones')).toMatchObject([

@@ -8,7 +8,9 @@ export type Flavour = (typeof flavours)[number];
 /** What is not the same with the two, apart from what each of them says over its API. */
 export interface DaemonFlavour {
   readonly flavour: Flavour;
-  /** Of its daemon, absolute. */
+  /** What its daemon is called. */
+  readonly name: string;
+  /** The daemon's program, absolute. */
   readonly program: string | undefined;
   /** Environment variable with the directory that the daemon keeps everything in. */
   readonly directoryVariable: string;
@@ -27,20 +29,22 @@ export function daemonFlavour(flavour: Flavour): DaemonFlavour {
   if (flavour === 'incus') {
     return {
       flavour,
+      name: 'incusd',
       program: findTool('incusd') ?? incusPrograms.find((path) => existsSync(path)),
       directoryVariable: 'INCUS_DIR',
       sockets: ['/var/lib/incus/unix.socket', '/run/incus/unix.socket'],
       group: 'incus-admin',
-      remedy: 'apt-get install incus-base btrfs-progs',
+      remedy: 'apt-get install incus-base',
     };
   }
   return {
     flavour,
+    name: 'lxd',
     program: findTool('lxd'),
     directoryVariable: 'LXD_DIR',
     sockets: ['/var/lib/lxd/unix.socket', '/var/snap/lxd/common/lxd/unix.socket'],
     group: 'lxd',
-    remedy: 'apt-get install lxd btrfs-progs',
+    remedy: 'apt-get install lxd',
   };
 }
 

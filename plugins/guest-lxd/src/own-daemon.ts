@@ -67,12 +67,10 @@ export class OwnDaemon {
   }
 
   #program(): string {
-    const { flavour, program, remedy } = this.#flavour;
-    if (!program) {
-      throw new CloudosError('RUNTIME_UNAVAILABLE', `there is no daemon of ${flavour} on this host`, { remedy });
-    }
+    const { flavour, name, program, remedy } = this.#flavour;
+    if (!program) throw new CloudosError('RUNTIME_UNAVAILABLE', `there is no ${name} on this host`, { remedy });
     if (process.geteuid?.() !== 0) {
-      throw new CloudosError('RUNTIME_UNAVAILABLE', `a daemon of ${flavour} needs root`, { remedy: 'run as root' });
+      throw new CloudosError('RUNTIME_UNAVAILABLE', `${name} needs root`, { remedy: 'run as root' });
     }
     const begun = begunWith(this.#dataDir);
     if (begun === undefined || begun === flavour) return program;

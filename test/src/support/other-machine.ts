@@ -9,8 +9,16 @@ export interface OtherMachine {
   readonly instead?: Readonly<Record<string, string>>;
 }
 
-/** Where commands are looked for; the first is where they are found first. */
-const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+/** Where commands are looked for; the first is where they are found first. Incus keeps its daemon in the last. */
+const directories = [
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/sbin',
+  '/usr/bin',
+  '/sbin',
+  '/bin',
+  '/usr/libexec/incus',
+];
 
 /**
  * In a mount namespace, where nobody else sees it: overlays over the directories of commands, in which those that the
@@ -23,6 +31,7 @@ shift 2
 work=$(mktemp -d)
 mount -t tmpfs other-machine "$work"
 for directory in $(readlink -f ${directories.join(' ')} | sort -u); do
+  [ -d "$directory" ] || continue
   mkdir -p "$work/upper$directory" "$work/work$directory"
   layers="lowerdir=$directory,upperdir=$work/upper$directory,workdir=$work/work$directory"
   mount -t overlay overlay -o "$layers" "$directory"
