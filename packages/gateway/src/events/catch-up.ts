@@ -6,6 +6,7 @@ import { FeedBatch } from './feed-batch.ts';
 import type { FeedFilter } from './feed-filter.ts';
 import { type Chunk, rowsChunks, storedChunks } from './feed-group.ts';
 import type { FeedSubscriber } from './feed-subscriber.ts';
+import type { PastChunks } from './past-chunks.ts';
 import { readStreams } from './stream-merge.ts';
 
 /** Events that one turn of a subscriber reads at most; fewer where they are large. */
@@ -14,11 +15,9 @@ const readEventsMax = 4096;
 const readEventsMin = 64;
 /** What one turn should come to. */
 const readBytes = 512 * 1024;
-/**
- * Positions that one turn passes over at most when nothing matches. Turns end at its multiples: a log that keeps summaries
- * of whole stretches of itself is then asked for whole ones.
- */
-const scanPositionsMax = 65_536;
+/** Positions that one turn passes over at most when nothing matches. */
+const spanPositionsMax = 65_536;
+const spanPositionsMin = 64;
 
 /** What one turn found: chunks to deliver, and where the next turn begins. */
 interface Turn {
@@ -28,13 +27,15 @@ interface Turn {
 
 /**
  * Reads the log for subscribers that are behind, a few at a time and each for a bounded turn, so that a thousand that
- * come back at once neither hold up the others nor fill the memory.
+ * come back at once neither hold up the others nor fill the memory. What is read for one is there for the others of its
+ * group: turns end at multiples of the group's span, so that those who begin at different places soon meet.
  */
 export class CatchUp {
   readonly #logNow: () => Kernel['log'];
   readonly #writer: CloudEventWriter;
   readonly #turnsMax: number;
   readonly #head: () => number;
+  readonly #past: PastChunks;
   readonly #onError: (subscriber: FeedSubscriber, error: unknown) => void;
   readonly #line: FeedSubscriber[] = [];
   /** Of an event, as was seen lately. */
@@ -47,13 +48,20 @@ export class CatchUp {
     readonly turnsMax: number;
     /** Where catch-up ends and what is live begins. */
     readonly head: () => number;
+    readonly past: PastChunks;
     readonly onError: (subscriber: FeedSubscriber, error: unknown) => void;
   }) {
     this.#logNow = options.log;
     this.#writer = options.writer;
     this.#turnsMax = options.turnsMax;
     this.#head = options.head;
+    this.#past = options.past;
     this.#onError = options.onError;
+  }
+
+  /** Events of one turn. */
+  get #size(): number {
+    return Math.max(readEventsMin, Math.min(readEventsMax, Math.floor(readBytes / this.#eventBytes)));
   }
 
   get #log(): Kernel['log'] {
@@ -79,20 +87,43 @@ export class CatchUp {
     try {
       const kept = this.#log.first();
       if (subscriber.next < kept) subscriber.gap(kept);
-      if (subscriber.isReady) {
+      // Somebody else may have had it read while this one was in line.
+      if (subscriber.isReady && !subscriber.keptChunk()) {
         const { group, next: from } = subscriber;
-        const turn = group.stored ? await this.#stored(subscriber) : await this.#selected(subscriber);
+        const underWay = group.reads.get(from);
+        if (underWay) return void underWay.then(() => release(subscriber));
+        const turn = await this.#turn(subscriber);
         // The filter was changed meanwhile: what was read is what nobody wants.
         if (group === subscriber.group && from === subscriber.next) hand(subscriber, turn);
       }
-      subscriber.reading = false;
-      subscriber.advance();
+      release(subscriber);
     } catch (error) {
       subscriber.reading = false;
       if (hasCode(error, 'LOG_TRIMMED')) {
         subscriber.gap(this.#log.first());
         subscriber.advance();
       } else this.#onError(subscriber, error);
+    }
+  }
+
+  /** Reads what comes next for a subscriber, and keeps it where others may come to want it. */
+  async #turn(subscriber: FeedSubscriber): Promise<Turn> {
+    const { group, next, to, credit } = subscriber;
+    const read = () => (group.stored ? this.#stored(subscriber) : this.#selected(subscriber));
+    // What ends where it does for this one alone is of no use to others.
+    if (group.members.size < 2 || to !== Number.POSITIVE_INFINITY || credit < this.#size) return read();
+    let done = () => {};
+    const under = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    group.reads.set(next, under);
+    try {
+      const turn = await read();
+      if (group.members.size > 1) this.#past.keep(group.past, turn.chunks, next, turn.next);
+      return turn;
+    } finally {
+      group.reads.delete(next);
+      done();
     }
   }
 
@@ -111,9 +142,10 @@ export class CatchUp {
   async #selected(subscriber: FeedSubscriber): Promise<Turn> {
     const { group, next, to, credit } = subscriber;
     const { filter, encoding } = group;
-    const size = Math.max(readEventsMin, Math.min(readEventsMax, Math.floor(readBytes / this.#eventBytes)));
+    const size = this.#size;
     const limit = Math.min(size, credit);
-    const scan = filter.isIndexed ? Number.POSITIVE_INFINITY : nextMultiple(next, scanPositionsMax) - 1;
+    const { span } = group;
+    const scan = filter.isIndexed ? Number.POSITIVE_INFINITY : nextMultiple(next, span) - 1;
     // Beyond what the filter for the log was made from, it is not asked.
     const known = next <= filter.logFilterTo ? filter.logFilterTo : Number.POSITIVE_INFINITY;
     const end = Math.min(this.#head(), to, scan, known);
@@ -126,7 +158,12 @@ export class CatchUp {
       }
       if (events.length >= limit) break;
     }
-    const last = events.length >= limit ? (events.at(-1) as RecordedEvent).position : end;
+    const isFull = events.length >= limit;
+    const last = isFull ? (events.at(-1) as RecordedEvent).position : end;
+    if (isFull && limit === size) group.span = Math.max(spanPositionsMin, span / 2);
+    else if (next % span === 0 && end === scan && events.length < size / 4) {
+      group.span = Math.min(spanPositionsMax, span * 2);
+    }
     if (events.length === 0) return { chunks: [], next: last + 1 };
     const chunks = isBatched(encoding)
       ? rowsChunks(encoding, events, { first: next, last })
@@ -146,6 +183,11 @@ export class CatchUp {
       ...(filter.isOfLog && { limit }),
     });
   }
+}
+
+function release(subscriber: FeedSubscriber): void {
+  subscriber.reading = false;
+  subscriber.advance();
 }
 
 function nextMultiple(position: number, of: number): number {

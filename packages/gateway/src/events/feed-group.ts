@@ -3,6 +3,7 @@ import { type EncodingName, isBatched, rowsMessages, storedMessages } from './en
 import type { FeedBatch } from './feed-batch.ts';
 import type { FeedFilter } from './feed-filter.ts';
 import type { FeedSubscriber } from './feed-subscriber.ts';
+import type { ChunksByPosition } from './past-chunks.ts';
 
 /** Consecutive positions, ready to be written: the events among them that a filter selects, in one encoding. */
 export interface Chunk {
@@ -32,6 +33,12 @@ export class FeedGroup {
   readonly members = new Set<FeedSubscriber>();
   /** Those that have everything there is: they get each chunk as it is made. */
   readonly level = new Set<FeedSubscriber>();
+  /** What was read of the log for one of them. */
+  readonly past: ChunksByPosition = new Map();
+  /** Reads of the log for them that are under way, by where they begin. None of these promises rejects. */
+  readonly reads = new Map<number, Promise<void>>();
+  /** How many positions a read of the log takes, to come to about one turn. A power of two. */
+  span = spanPositionsBegin;
   #recent: Chunk[] = [];
   #recentBytes = 0;
 
@@ -63,7 +70,11 @@ export class FeedGroup {
   }
 
   /** The chunk that begins at a position, if it is still kept. */
-  recentAt(position: number): Chunk | undefined {
+  chunkAt(position: number): Chunk | undefined {
+    return this.#recentAt(position) ?? this.past.get(position);
+  }
+
+  #recentAt(position: number): Chunk | undefined {
     let low = 0;
     let high = this.#recent.length - 1;
     while (low <= high) {
@@ -94,6 +105,9 @@ export class FeedGroup {
       : batch.chunks(this.encoding, selected);
   }
 }
+
+/** A whole segment of a log that has summaries. */
+const spanPositionsBegin = 4096;
 
 /** How many chunks a group keeps at most. */
 export const recentChunksMax = 4096;

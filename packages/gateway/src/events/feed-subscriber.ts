@@ -117,10 +117,16 @@ export class FeedSubscriber {
       if (this.#next > this.to) return this.close({ code: 1000, text: 'the end of the range' });
       if (this.#next > this.#feed.head) return this.#levelOrEarly();
       if (this.#isFull()) return;
-      const chunk = this.#group.recentAt(this.#next);
-      if (!chunk || chunk.count > this.#credit || chunk.last > this.to) return this.#feed.read(this);
+      const chunk = this.keptChunk();
+      if (!chunk) return this.#feed.read(this);
       this.deliver(chunk, chunk.last + 1);
     }
+  }
+
+  /** What comes next, where it need not be read of the log and may be sent as a whole. */
+  keptChunk(): Chunk | undefined {
+    const chunk = this.#group.chunkAt(this.#next);
+    return chunk && chunk.count <= this.#credit && chunk.last <= this.to ? chunk : undefined;
   }
 
   /** A chunk that was just made, for a subscriber that is level. False: it goes on by itself, if it can. */

@@ -9,6 +9,7 @@ import { FeedBatch } from './feed-batch.ts';
 import { compileFilters, type FeedFilter } from './feed-filter.ts';
 import { FeedGroup } from './feed-group.ts';
 import { FeedSubscriber, type SubscriberOptions } from './feed-subscriber.ts';
+import { PastChunks } from './past-chunks.ts';
 import type { CloseReason, Sink } from './sink.ts';
 
 export interface FeedBounds {
@@ -18,6 +19,8 @@ export interface FeedBounds {
   readonly recentMaxBytes: number;
   /** Of one group. */
   readonly recentOfGroupMaxBytes: number;
+  /** Bytes that were read of the log for one subscriber and are kept for others of its group, of all groups together. */
+  readonly pastMaxBytes: number;
   /** Reads of the log for subscribers that are behind, at once. */
   readonly readsMax: number;
   /** A subscriber whose sink has been full for longer is closed. 0: never, which is the default. */
@@ -28,6 +31,7 @@ export const defaultFeedBounds: FeedBounds = {
   bufferMaxBytes: 1024 * 1024,
   recentMaxBytes: 64 * 1024 * 1024,
   recentOfGroupMaxBytes: 4 * 1024 * 1024,
+  pastMaxBytes: 32 * 1024 * 1024,
   readsMax: 4,
   slowCloseMs: 0,
 };
@@ -42,6 +46,7 @@ export class Feed {
   readonly #kernel: Pick<Kernel, 'log' | 'status'>;
   readonly #writer: CloudEventWriter;
   readonly #groups = new Map<string, FeedGroup>();
+  readonly #past: PastChunks;
   readonly #catchUp: CatchUp;
   /** Told of every batch while a filter is made that has to know of it. */
   readonly #listeners = new Set<(events: readonly RecordedEvent[]) => void>();
@@ -56,11 +61,13 @@ export class Feed {
     this.stack = kernel.status().stack;
     this.#kernel = kernel;
     this.#writer = new CloudEventWriter(this.stack);
+    this.#past = new PastChunks(this.bounds.pastMaxBytes);
     this.#catchUp = new CatchUp({
       log: () => kernel.log,
       writer: this.#writer,
       turnsMax: this.bounds.readsMax,
       head: () => this.#head,
+      past: this.#past,
       onError: (subscriber, error) => subscriber.close(closeReasonOf(error)),
     });
   }
@@ -151,7 +158,9 @@ export class Feed {
     const { group } = subscriber;
     group.level.delete(subscriber);
     group.members.delete(subscriber);
-    if (group.members.size === 0 && this.#groups.get(group.key) === group) this.#groups.delete(group.key);
+    if (group.members.size > 0) return;
+    this.#past.forget(group.past);
+    if (this.#groups.get(group.key) === group) this.#groups.delete(group.key);
   }
 
   #groupOf(filter: FeedFilter, encoding: EncodingName, stored: boolean): FeedGroup {

@@ -20,7 +20,7 @@ export function plainAppend(request: unknown): PlainAppend | undefined {
   const { jsonrpc, id, method, params } = request as Record<string, unknown>;
   if (jsonrpc !== '2.0' || method !== 'append') return undefined;
   if (typeof id === 'number' ? !Number.isFinite(id) : !isText(id, 0)) return undefined;
-  if (typeof params !== 'object' || params === null) return undefined;
+  if (typeof params !== 'object' || params === null || Array.isArray(params)) return undefined;
   const { stream, events, expected } = params as Record<string, unknown>;
   if (!isText(stream, 1) || !Array.isArray(events) || events.length === 0 || events.length > appendEventsMax) {
     return undefined;
@@ -65,7 +65,7 @@ export function isPlainRow(row: unknown): row is AppendRow {
 }
 
 function isPlainEvent(event: unknown): boolean {
-  if (typeof event !== 'object' || event === null) return false;
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) return false;
   const { type, id } = event as Record<string, unknown>;
   return isText(type, 1) && (id === undefined || isUuid7(id));
 }

@@ -48,7 +48,7 @@ type Form = (target: Target, asked: Asked, taker: Taker, random: SeededRandom) =
 /** How often a quiet subscriber is told how far it is. */
 const heartbeatMs = 2_000;
 /** What an iterator, or a consumer with a position of its own, takes ahead. */
-const bufferMax = 500;
+const bufferMax = 2_000;
 
 /** The ways to subscribe: with the client of the project, and without. */
 export const forms = {
