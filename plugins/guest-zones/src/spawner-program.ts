@@ -41,7 +41,7 @@ const callNumbers: Readonly<Record<string, Readonly<Record<string, number>>>> = 
  * programs, one that is made by this runs the three that live in it. Undefined for a processor whose calls are not known.
  *
  * Its argument is the name that it goes by. It reads requests from standard input, a line each: `<id> <launch> <directory>` begins a launch, `<id> kill` ends one that
- * has not come to run. It answers with `<id> ok`, or `<id> fail <code> <words>`, and `<id> end` when nobody works on it any
+ * has not come to run, `<id> unplug <link>` removes a cable. It answers with `<id> ok`, or `<id> fail <code> <words>`, and `<id> end` when nobody works on it any
  * more. For each launch it forks, and what is forked does as {@link launchScript}'s roles do: it takes the plan
  * ({@link launchPlanText}) by renaming it, forks the logger and the zone's first process, plugs the cable in (rtnetlink(7)),
  * with the address (netdevice(7)), lets the zone go when that is done, and stays beside it to record how it ended. Meanwhile
@@ -86,16 +86,25 @@ sub index_of {
   ioctl($inet, 0x8933, $request) or die "there is no interface $name: $!\n";
   return unpack('x16 l', $request);
 }
+sub ask {
+  my ($link, $type, $flags, $body) = @_;
+  my $message = pack('L S S L L', 16 + length $body, $type, $flags, 1, 0) . $body;
+  send($link, $message, 0, pack('S x2 L L', 16, 0, 0)) or die "netlink: $!\n";
+  defined sysread($link, my $answer, 8192) or die "netlink: $!\n";
+  return -unpack('x16 l', $answer);
+}
 sub plug {
   my ($link, $pid, $bridge, $name, $mac) = @_;
   my $peer = pack('C x S l L L', 0, 0, 0, 0, 0) . attribute(3, "eth0\0") . attribute(1, pack('H12', $mac =~ tr/://dr)) . attribute(19, pack('L', $pid));
   my $info = attribute(1, "veth\0") . attribute(2, attribute(1, $peer));
   my $body = pack('C x S l L L', 0, 0, 0, 1, 1) . attribute(3, "$name\0") . attribute(10, pack('L', $bridge)) . attribute(18, $info);
-  my $message = pack('L S S L L', 16 + length $body, 16, 0x605, 1, 0) . $body;
-  send($link, $message, 0, pack('S x2 L L', 16, 0, 0)) or die "netlink: $!\n";
-  defined sysread($link, my $answer, 8192) or die "netlink: $!\n";
-  my $error = -unpack('x16 l', $answer);
-  if ($error) { $! = $error; die "the cable could not be made: $!\n"; }
+  if (my $error = ask($link, 16, 0x605, $body)) { $! = $error; die "the cable could not be made: $!\n"; }
+}
+sub unplug {
+  socket(my $link, 16, 3, 0) or die "netlink: $!\n";
+  my $error = ask($link, 17, 0x5, pack('C x S l L L', 0, 0, 0, 0, 0) . attribute(3, "$_[0]\0"));
+  # There is no such interface: somebody was faster.
+  if ($error and $error != 19) { $! = $error; die "the cable could not be removed: $!\n"; }
 }
 sub configure {
   my ($address, $mask) = @_;
@@ -240,18 +249,18 @@ sub launch {
   print $end "$launch $status $oom\n"; close $end;
   rename('ended', $plan->{exit}[0][0]);
 }
-sub begin_launch {
-  my ($id, $launch, $directory) = @_;
+sub begin_work {
+  my ($id, $name, $what) = @_;
   pipe(my $read, my $report) or return reply("$id fail HOST_COMMAND_FAILED pipe: $!");
   my $pid = fork;
   return reply("$id fail HOST_COMMAND_FAILED no process can be made: $!") if !defined $pid;
   if ($pid) { $waiting{$id} = $read; $leader{$id} = $pid; return; }
   setpgrp(0, 0);
-  $0 = "cloudos-zone\0$directory/start.sh";
+  $0 = $name;
   $SIG{CHLD} = 'DEFAULT';
   close $_ for values %waiting;
   open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null');
-  eval { launch($report, $launch, $directory) };
+  eval { $what->($report) };
   my $why = $@ =~ s/\n.*//sr;
   $why = "fail HOST_COMMAND_FAILED $why" if $why !~ /^fail /;
   syswrite($report, "$why\n") if $@;
@@ -272,7 +281,8 @@ for (;;) {
   while ($requests =~ s/\A(\d+) (\S+) ?(.*)\n//) {
     my ($id, $word, $rest) = ($1, $2, $3);
     if ($word eq 'kill') { kill KILL => -$leader{$id} if $leader{$id}; }
-    else { begin_launch($id, $word, $rest); }
+    elsif ($word eq 'unplug') { begin_work($id, $0, sub { unplug($rest); syswrite($_[0], "ok\n"); }); }
+    else { begin_work($id, "cloudos-zone\0$rest/start.sh", sub { launch($_[0], $word, $rest) }); }
   }
 }
 `;

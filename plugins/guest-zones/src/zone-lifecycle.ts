@@ -119,7 +119,7 @@ export class ZoneLifecycle {
 
   /** Leaves no process, no control group and no cable of the zone; its files stay. */
   async #clear(environment: ZoneEnvironment, zone: string): Promise<void> {
-    const { store, groups, network } = environment;
+    const { store, groups, network, spawner } = environment;
     const state = store.state(zone);
     const run = store.run(zone);
     const processes: ProcessIdentity[] = run ? [run.init, run.shim] : [];
@@ -136,7 +136,9 @@ export class ZoneLifecycle {
     const gone = await until(goneMaxMs, () => processes.every((process) => !isAlive(process)) && groups.remove(zone));
     if (!gone)
       throw new CloudosError('HOST_COMMAND_FAILED', `the processes of zone ${zone} are not gone in ${goneMaxMs} ms`);
-    await network?.unplug(network.linkName(ownerName(zone)));
+    const link = network?.linkName(ownerName(zone));
+    if (link === undefined || !existsSync(`/sys/class/net/${link}`)) return;
+    if (!(await spawner?.unplug(link))) await network?.unplug(link);
   }
 
   /** What an ended zone does not need while it waits to be removed or started again. */

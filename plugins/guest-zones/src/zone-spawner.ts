@@ -4,11 +4,12 @@ import { closedStdio, toolEnvironment } from '@cloudos/host-tools';
 
 /** How long the spawner may take to end when nobody talks to it any more. */
 const endMaxMs = 2_000;
+const unplugMaxMs = 10_000;
 /** Room for the names that its processes go by (`ps`, proc(5) cmdline): as much as they begin with. */
 const nameRoom = ' '.repeat(4_200);
 
-/** How a launch went: `ok`, or `fail <code> <words>`. */
-export type LaunchReport = string;
+/** How it went: `ok`, or `fail <code> <words>`. */
+type Report = string;
 
 /**
  * The process that launches zones ({@link spawnerProgram}), run when the first is to be launched and again when it is gone.
@@ -17,10 +18,7 @@ export type LaunchReport = string;
  */
 export class ZoneSpawner {
   readonly #command: readonly string[];
-  readonly #waiting = new Map<
-    number,
-    { readonly child: ChildProcess; readonly done: (report: LaunchReport) => void }
-  >();
+  readonly #waiting = new Map<number, { readonly child: ChildProcess; readonly done: (report: Report) => void }>();
   #child: ChildProcess | undefined;
   #last = 0;
 
@@ -30,21 +28,29 @@ export class ZoneSpawner {
   }
 
   /** Launches the zone of that directory by its plan `plan-<launch>`. Past the deadline what was begun is killed. */
-  launch(directory: string, launch: string, timeoutMs: number): Promise<LaunchReport> {
-    const child = this.#running();
+  launch(directory: string, launch: string, timeoutMs: number): Promise<Report> {
+    return this.#ask(this.#running(), `${launch} ${directory}`, timeoutMs);
+  }
+
+  /** Removes a cable, absent already or not. False when the spawner does not run, or could not. */
+  async unplug(link: string): Promise<boolean> {
+    return this.#child !== undefined && (await this.#ask(this.#child, `unplug ${link}`, unplugMaxMs)) === 'ok';
+  }
+
+  #ask(child: ChildProcess, what: string, timeoutMs: number): Promise<Report> {
     const id = ++this.#last;
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         child.stdin?.write(`${id} kill\n`);
         done(`fail GUEST_START_FAILED the launch did not end in ${timeoutMs} ms`);
       }, timeoutMs);
-      const done = (report: LaunchReport) => {
+      const done = (report: Report) => {
         clearTimeout(timer);
         this.#waiting.delete(id);
         resolve(report);
       };
       this.#waiting.set(id, { child, done });
-      child.stdin?.write(`${id} ${launch} ${directory}\n`);
+      child.stdin?.write(`${id} ${what}\n`);
     });
   }
 

@@ -16,6 +16,7 @@ import {
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { tellingFullDisk } from './disk-full.ts';
+import { LoopTurns } from './loop-turns.ts';
 import { execInZone } from './zone-exec.ts';
 import { guestEnvironment, type ZoneEnvironment } from './zone-launcher.ts';
 import { ZoneLifecycle } from './zone-lifecycle.ts';
@@ -41,6 +42,7 @@ export class ZonesDriver implements GuestDriver {
   readonly #watch: ZoneWatch;
   readonly #lifecycle: ZoneLifecycle;
   readonly #locks = new InstanceLocks();
+  readonly #turns = new LoopTurns();
   readonly #forget: () => void;
 
   constructor(parts: {
@@ -68,6 +70,7 @@ export class ZonesDriver implements GuestDriver {
     const environment = await this.#environment();
     const zone = zoneName(spec.instance);
     return this.#locks.run(zone, async () => {
+      await this.#turns.next();
       if (!viewZone(environment.store, zone)) {
         await environment.network?.ensure();
         await tellingFullDisk(environment.dataDir, () => this.#lifecycle.make(environment, spec));
@@ -79,6 +82,7 @@ export class ZonesDriver implements GuestDriver {
   async start(instance: string, attempt: number): Promise<GuestStatus> {
     const environment = await this.#environment();
     return this.#locks.run(zoneName(instance), async () => {
+      await this.#turns.next();
       const view = await this.#lifecycle.settle(environment, this.#view(environment, instance));
       const current = this.#status(environment, view);
       if (view.phase === 'running' || view.phase === 'exited') {
