@@ -69,6 +69,10 @@ export function inWords({ type, data }: SharedEvent): string {
       return `cannot go on: ${data.reason}${data.remedy ? ` — ${data.remedy}` : ''}`;
     case 'GuestExited':
       return `ended (${data.reason}${data.exitCode === null ? '' : `, exit code ${data.exitCode}`}${data.signal ? `, ${data.signal}` : ''})${data.message ? `: ${data.message}` : ''}`;
+    case 'GuestContainerExited':
+      return `container ${data.container} ended (${data.reason}${data.exitCode === null ? '' : `, exit code ${data.exitCode}`}${data.signal ? `, ${data.signal}` : ''})${data.message ? `: ${data.message}` : ''}; ${data.backOffMs === undefined ? 'it is not run again' : `again in ${data.backOffMs / 1000} s`}`;
+    case 'GuestContainerStarted':
+      return `container ${data.container} runs again (restart ${data.restarts})`;
     case 'GuestFailed':
       return `could not ${data.stage} it: ${data.reason}${data.remedy ? ` — ${data.remedy}` : ''}`;
     case 'GuestResized':

@@ -10,6 +10,8 @@ const harmless: ReadonlySet<string> = new Set([
   'GuestStarted',
   'GuestHealthy',
   'GuestUnhealthy',
+  'GuestContainerExited',
+  'GuestContainerStarted',
   'ServiceEndpointsChanged',
   'RolloutAdvanced',
 ]);

@@ -33,6 +33,8 @@ void tell(char type, uint32_t channel, const void *data, size_t length);
 /* Calls back for every message that is complete. */
 void port_read(void (*message)(char type, uint32_t channel, struct fields payload));
 void port_reset(void);
+/* A line for the record that the host keeps, whether anybody listens or not. */
+void record(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* identity.c: what a machine is called, and where it is on the network. */
 void machine_configure(struct fields fields);
@@ -56,6 +58,8 @@ int machine_enter(void);
 /* Makes the root of a further container, where machines have any: 0, or what failed. */
 const char *machine_container(int index, struct fields fields) __attribute__((weak));
 _Noreturn void machine_end(int code, int signal);
+/* Kills what is left of a further container, where machines have any: whether one was killed for want of memory. */
+int machine_container_over(int index) __attribute__((weak));
 int oom_kills(void);
 int processes(void);
 
@@ -67,6 +71,8 @@ struct session;
 /* 0, or -1 with what failed, or the errno of the failure. */
 int pod_add(struct fields fields, const char **why);
 void pod_ended(struct session *session);
+/* Records how the containers are: in a record that has just begun. */
+void pod_record(void);
 /* The guest is asked to end: its containers end too, and are not run again. */
 void pod_leave(void);
 /* The first container has ended. */

@@ -234,15 +234,23 @@ const char *machine_container(int index, struct fields fields) {
   return mount_root(index, fields);
 }
 
+int machine_container_over(int index) {
+  static long before[containers_max];
+  char events[96];
+  snprintf(events, sizeof events, "/sys/fs/cgroup/guest/%d/memory.events", index);
+  limit(index, "cgroup.kill", "1");
+  long kills = number_in(events, "oom_kill ");
+  int over = kills > before[index];
+  before[index] = kills;
+  return over;
+}
+
 int oom_kills(void) { return number_in("/proc/vmstat", "oom_kill ") + number_in("/sys/fs/cgroup/guest/memory.events", "oom_kill "); }
 int processes(void) { return number_in("/sys/fs/cgroup/guest/pids.current", 0); }
 
 /* Tells how it ended on a port of its own, which the host keeps, and leaves. */
 _Noreturn void machine_end(int code, int signal) {
-  char text[64];
-  int file = open("/dev/vport0p4", O_WRONLY | O_CLOEXEC);
-  int length = snprintf(text, sizeof text, "end %d %d %d\n", code, signal, oom_kills());
-  if (file >= 0 && write(file, text, length) < 0) perror("end");
+  record("end %d %d %d\n", code, signal, oom_kills());
   if (!ioperm(0xf4, 4, 1)) outl(1, 0xf4); /* isa-debug-exit */
   reboot(RB_POWER_OFF);
   for (;;) pause();

@@ -67,7 +67,7 @@ static void tell_usage(uint32_t channel) {
 static void message(char type, uint32_t channel, struct fields payload) {
   struct session *session = session_find(channel);
   if (type == boot) begin(payload);
-  else if (type == configure) machine_configure(payload), tell(started, 0, 0, 0);
+  else if (type == configure) machine_configure(payload), pod_record(), tell(started, 0, 0, 0);
   else if (type == container) add_container(channel, payload);
   else if (type == prepare) make_ready(payload);
   else if (type == run) command(channel, payload);
@@ -79,7 +79,7 @@ static void message(char type, uint32_t channel, struct fields payload) {
   else if (type == end_session) kill(-session->pid, SIGKILL);
   else if (type == signal_main && payload.length == 1) {
     kill(session->pid, payload.text[0]);
-    if (payload.text[0] == SIGTERM) pod_leave();
+    if (payload.text[0] == SIGTERM && channel == 0) pod_leave();
   }
 }
 
@@ -134,12 +134,14 @@ int main(void) {
   int signals = signalfd(-1, &noticed, SFD_CLOEXEC | SFD_NONBLOCK);
   sigprocmask(SIG_BLOCK, &noticed, 0);
   port_open();
-  tell(ready, 0, 0, 0);
+  int is_told = 0;
   for (;;) {
     struct pollfd ready_files[2 + 3 * sessions_max];
     int connected = port_connected();
     if (was_connected && !connected) left();
     was_connected = connected;
+    /* That a host is there may be known late: the more ports there are, the more is said before of others. */
+    if (connected && !is_told) tell(ready, 0, 0, 0), is_told = 1;
     ready_files[0] = (struct pollfd){.fd = connected ? port : -1, .events = POLLIN};
     ready_files[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     int count = 2;

@@ -1,4 +1,5 @@
 #include "agent.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +8,13 @@
 
 /*
  * The containers of a guest beside its first. One that ends is run again, after a pause that doubles unless it ran for
- * long; the guest has ended when its first container has, and the others have had a moment to end too.
+ * long; the guest has ended when its first container has, and the others have had a moment to end too. Each end and each
+ * new run is a line of the record: `container <number> ended <restarts> <code> <signal> <over its memory> <pause, or -1>`
+ * and `container <number> runs <restarts>`.
  */
 enum { pause_min_ms = 1000, pause_max_ms = 60000, farewell_ms = 2000 };
 enum again { always, on_failure, never };
-struct container { int used; char *fields; size_t length; enum again again; long long pause, started, due; };
+struct container { int used, restarts, code, signal, over; char *fields; size_t length; enum again again; long long pause, waits, started, due; };
 static struct container containers[containers_max];
 static int leaving, first_is_over, first_code, first_signal;
 static long long farewell;
@@ -38,8 +41,23 @@ static int run_container(int index) {
   return session_start(container_channel + index, (struct fields){container->fields, container->length});
 }
 
+static void record_end(int index) {
+  struct container *container = &containers[index];
+  long long pause = container->due ? container->waits : -1;
+  record("container %d ended %d %d %d %d %lld\n", index, container->restarts, container->code, container->signal, container->over, pause);
+}
+
+void pod_record(void) {
+  for (int i = 1; i < containers_max; i++) {
+    if (!containers[i].used) continue;
+    if (!running(i)) record_end(i);
+    else if (containers[i].restarts) record("container %d runs %d\n", i, containers[i].restarts);
+  }
+}
+
 static void run_later(struct container *container) {
   if (now_ms() - container->started > pause_max_ms || container->pause == 0) container->pause = pause_min_ms;
+  container->waits = container->pause;
   container->due = now_ms() + container->pause;
   container->pause = container->pause * 2 < pause_max_ms ? container->pause * 2 : pause_max_ms;
 }
@@ -58,9 +76,27 @@ int pod_add(struct fields fields, const char **why) {
 }
 
 void pod_ended(struct session *session) {
-  struct container *container = &containers[session->channel - container_channel];
-  int failed = session->status != 0;
-  if (!leaving && (container->again == always || (container->again == on_failure && failed))) run_later(container);
+  int index = session->channel - container_channel, status = session->status;
+  struct container *container = &containers[index];
+  container->code = WIFSIGNALED(status) ? -1 : WEXITSTATUS(status);
+  container->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  container->over = machine_container_over && machine_container_over(index);
+  if (leaving) return;
+  if (container->again == always || (container->again == on_failure && status != 0)) run_later(container);
+  record_end(index);
+}
+
+/* Again, or later again when that fails, as if the program had ended at once. */
+static void run_again(int index) {
+  struct container *container = &containers[index];
+  int error = run_container(index);
+  container->restarts++;
+  record("container %d runs %d\n", index, container->restarts);
+  if (!error) return;
+  container->code = error == ENOENT ? 127 : 126;
+  container->signal = container->over = 0;
+  run_later(container);
+  record_end(index);
 }
 
 void pod_leave(void) {
@@ -89,5 +125,5 @@ int pod_wait_ms(void) {
 void pod_tick(void) {
   if (first_is_over && (!any_running() || now_ms() >= farewell)) machine_end(first_code, first_signal);
   for (int i = 1; i < containers_max; i++)
-    if (containers[i].due && !leaving && containers[i].due <= now_ms() && run_container(i)) run_later(&containers[i]);
+    if (containers[i].due && !leaving && containers[i].due <= now_ms()) run_again(i);
 }

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +51,18 @@ void tell(char type, uint32_t channel, const void *data, size_t length) {
   memcpy(message + 5, &channel, 4);
   if (length) memcpy(message + head_bytes, data, length);
   put(message, head_bytes + length);
+}
+
+/* QEMU appends to a file: one write for each line. */
+void record(const char *format, ...) {
+  static int file = -1;
+  char text[128];
+  va_list values;
+  if (file < 0) file = open("/dev/vport0p4", O_WRONLY | O_CLOEXEC);
+  va_start(values, format);
+  int length = vsnprintf(text, sizeof text, format, values);
+  va_end(values);
+  if (file >= 0 && write(file, text, length) < 0) perror("record");
 }
 
 void port_reset(void) { filled = 0; }

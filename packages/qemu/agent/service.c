@@ -95,10 +95,7 @@ int processes(void) { return group_number("pids.current", 0); }
 
 /* The machine is over with its program: what was written is on the disk, the rest of the system is not asked. */
 _Noreturn void machine_end(int code, int signal) {
-  char text[64];
-  int file = open("/dev/vport0p4", O_WRONLY | O_CLOEXEC);
-  int length = snprintf(text, sizeof text, "end %d %d %d\n", code, signal, oom_kills());
-  if (file >= 0 && write(file, text, length) < 0) perror("end");
+  record("end %d %d %d\n", code, signal, oom_kills());
   sync();
   reboot(RB_POWER_OFF);
   for (;;) pause();

@@ -210,6 +210,7 @@ export async function prepareRun(store: VmStore, name: string): Promise<void> {
     'pid',
     'fs.log',
     'fs.end',
+    'containers.json',
     'console',
     'console.1',
     'console.end',

@@ -55,6 +55,8 @@ export interface VmFlavour {
   adopted?(vm: Vm): Promise<void>;
   /** Asks the guest to end. Failures are of no consequence: it is killed after the grace. */
   askToStop(vm: Vm): Promise<void>;
+  /** Sends a signal to the program of a container beside the first. Where there are `pods`. */
+  signalContainer?(vm: Vm, index: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
   /** What the end of QEMU means for the guest. */
   explain(vm: Vm, end: QemuEnd): Promise<Omit<GuestExit, 'instance' | 'attempt'>>;
   /** The run is over, whatever its end. */

@@ -1,5 +1,6 @@
 import type { GuestAddress, GuestExit, GuestStatus } from '@cloudos/sdk';
 import type { Carrier, QemuRun } from './carrier.ts';
+import { containerStatuses } from './container-status.ts';
 import { daemonEnd } from './mounts.ts';
 import type { Vm, VmFlavour } from './vm-flavour.ts';
 import type { VmNetworkState, VmState, VmStore } from './vm-state.ts';
@@ -62,6 +63,7 @@ export function statusOf(runtime: string, view: VmView): GuestStatus {
   }
   const running = view.phase === 'running';
   const address = running ? addressOf(state) : undefined;
+  const containers = running ? containerStatuses(view) : [];
   const pid = run?.phase === 'running' ? run.process?.pid : undefined;
   return {
     ...base,
@@ -69,6 +71,7 @@ export function statusOf(runtime: string, view: VmView): GuestStatus {
     attempt: state.attempt,
     ...(pid === undefined ? {} : { pid }),
     ...(address ? { address } : {}),
+    ...(containers.length > 0 ? { containers } : {}),
     ...(exit ? { exit } : {}),
   };
 }

@@ -1,7 +1,8 @@
 import type { Clock, GuestExit, Logger } from '@cloudos/sdk';
 import { messageOf } from '@cloudos/sdk';
 import { Subject } from 'rxjs';
-import { type VmEnvironment, viewVm } from './vm-view.ts';
+import { ContainerWatch } from './container-watch.ts';
+import { type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
 
 /** How often a wait looks by itself, should no change be announced. */
 const waitPollMs = 100;
@@ -10,6 +11,7 @@ const waitPollMs = 100;
 export class VmWatch {
   readonly #exits = new Subject<GuestExit>();
   readonly exits = this.#exits.asObservable();
+  readonly containers = new ContainerWatch();
   readonly #reported = new Map<string, string>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #clock: Clock;
@@ -32,7 +34,7 @@ export class VmWatch {
     this.end();
     this.#environment = environment;
     for (const name of await environment.store.names()) {
-      const view = await viewVm(environment, name);
+      const view = await this.#view(environment, name);
       if (view?.phase !== 'exited' || !view.state.launch) continue;
       this.#reported.set(name, view.state.launch);
       this.#tidy(environment, name);
@@ -42,6 +44,7 @@ export class VmWatch {
   }
 
   end(): void {
+    this.containers.forgetAll();
     this.#stop();
     this.#stop = () => {};
     this.#environment = undefined;
@@ -87,8 +90,16 @@ export class VmWatch {
     });
   }
 
-  async #look(environment: VmEnvironment, name: string): Promise<void> {
+  /** Containers are followed as long as their machine runs. */
+  async #view(environment: VmEnvironment, name: string): Promise<VmView | undefined> {
     const view = await viewVm(environment, name);
+    if (view?.phase !== 'running') this.containers.forget(name);
+    else if (this.#environment === environment) this.containers.follow(view);
+    return view;
+  }
+
+  async #look(environment: VmEnvironment, name: string): Promise<void> {
+    const view = await this.#view(environment, name);
     if (view?.phase !== 'exited' || !view.exit || !view.state.launch) return;
     if (this.#reported.get(name) !== view.state.launch) {
       this.#reported.set(name, view.state.launch);

@@ -4,6 +4,7 @@ import {
   CloudosError,
   type ExecRequest,
   type ExecSession,
+  type GuestContainerChange,
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
@@ -20,6 +21,7 @@ import { saveState } from './migration.ts';
 import { containerDirectory, containerIndex } from './vm-containers.ts';
 import type { VmHealth } from './vm-health.ts';
 import { VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
+import { endContainer } from './vm-pod.ts';
 import { copyDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmState } from './vm-state.ts';
 import { statusOf, type VmEnvironment, type VmView, viewVm } from './vm-view.ts';
@@ -46,6 +48,7 @@ export interface VmDriverParts {
 export class VmDriver implements GuestDriver {
   readonly exits: Observable<GuestExit>;
   readonly health: Observable<GuestHealth>;
+  readonly containerChanges: Observable<GuestContainerChange>;
   readonly #parts: VmDriverParts;
   readonly #lifecycle: VmLifecycle;
   readonly #locks = new InstanceLocks();
@@ -55,6 +58,7 @@ export class VmDriver implements GuestDriver {
     this.#lifecycle = new VmLifecycle(parts.watch, parts.health, parts.settings);
     this.exits = parts.watch.exits;
     this.health = parts.health.changes;
+    this.containerChanges = parts.watch.containers.changes;
   }
 
   fingerprint(): Observable<GuestFingerprint> {
@@ -158,6 +162,11 @@ export class VmDriver implements GuestDriver {
       if (view.phase === 'running') await environment.flavour.adopted?.(view);
       return this.#status(view);
     });
+  }
+
+  async endContainer(instance: string, container: string, graceMs: number): Promise<void> {
+    const environment = await this.#parts.environment();
+    await endContainer(environment.flavour, this.#running(await this.#view(environment, instance)), container, graceMs);
   }
 
   async exec(instance: string, request: ExecRequest): Promise<ExecSession> {

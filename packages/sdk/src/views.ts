@@ -65,6 +65,13 @@ export interface InstanceView {
   readonly address?: GuestAddress;
   readonly pid?: number;
   readonly exit?: Omit<GuestExit, 'instance'>;
+  /** Those beside its first that have ended in this run: whether they run now, how often they were run again, and the last end. */
+  readonly containers?: readonly {
+    readonly name: string;
+    readonly running: boolean;
+    readonly restarts: number;
+    readonly exit?: Omit<GuestExit, 'instance' | 'attempt'>;
+  }[];
   /** It has yet to take other limits in place. */
   readonly resizing?: true;
   /** Why it is where it is, in words: an unplaceable one's reasons, a failure's. */

@@ -67,8 +67,8 @@ export const guestContainersMax = 5;
 /**
  * A further container of a guest: a program in a root of its own, beside that of the template. The containers of a guest
  * share its address, its name and its memory. One that ends is run again as `restart` of the template says, after 1 s,
- * then twice that, at most 60 s; the guest has ended when its first container has. What is said of the first container
- * (ports, probes, requests, limits) is said of the guest.
+ * then twice that, at most 60 s; the guest has ended when its first container has. Its ports, requests and limits are said
+ * of the guest, with the first container.
  */
 export const guestContainer = z.strictObject({
   name: containerName,
@@ -84,6 +84,12 @@ export const guestContainer = z.strictObject({
     .prefault({}),
   readOnlyRoot: z.boolean().default(false),
   user: z.int().nonnegative().optional(),
+  /** The guest is ready when all of its containers run, and this probe of each that has one succeeds. */
+  readiness: probe.optional(),
+  /** When it fails, the container is ended, and run again as `restart` of the template says. The guest goes on. */
+  liveness: probe.optional(),
+  /** Until it has succeeded the others wait; when it fails, the same as with `liveness`. */
+  startup: probe.optional(),
 });
 export type GuestContainer = z.infer<typeof guestContainer>;
 
@@ -135,6 +141,14 @@ export const guestTemplate = z.object({
   labels: labels.default({}),
 });
 export type GuestTemplate = z.infer<typeof guestTemplate>;
+
+/**
+ * Whether GuestHealthy and GuestUnhealthy tell if a guest is ready: one that has a readiness probe or several containers.
+ * Any other is ready when it has started, or when its startup probe has succeeded.
+ */
+export function tellsReadiness({ readiness, containers }: Pick<GuestTemplate, 'readiness' | 'containers'>): boolean {
+  return readiness !== undefined || (containers?.length ?? 0) > 0;
+}
 
 /** What of a template a guest may take in place (`GuestDriver.resize`). Its requests stay as they were placed. */
 export const guestLimits = guestTemplate.pick({ limits: true, options: true });

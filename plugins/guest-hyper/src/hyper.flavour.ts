@@ -230,6 +230,11 @@ export class HyperFlavour implements VmFlavour {
     return { ...outside, pids: payload.readUInt32LE(0) };
   }
 
+  async signalContainer(vm: Vm, index: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const agent = await this.#agents.to(vm);
+    agent.send(types.signalMain, containerChannel(index), Uint8Array.of(constants.signals[signal]));
+  }
+
   async askToStop(vm: Vm): Promise<void> {
     (await this.#agents.to(vm)).send(types.signalMain, 0, Uint8Array.of(constants.signals.SIGTERM));
   }

@@ -1,4 +1,4 @@
-import type { EventData, RecordedEvent } from '@cloudos/sdk';
+import { type EventData, type RecordedEvent, tellsReadiness } from '@cloudos/sdk';
 import { noteEndpoint } from './endpoints.ts';
 import type { KubernetesOptions } from './options.ts';
 import { addTo, type Group, groupOf, type Instance, removeFrom, type State, type Workload } from './state.ts';
@@ -148,8 +148,8 @@ export function onStarted(state: State, { data, time }: Of<'GuestStarted'>): voi
 export function onHealthy(state: State, { data, time }: Of<'GuestHealthy'>): void {
   const instance = state.instances.get(data.instance);
   if (!instance || data.attempt !== instance.attempt) return;
-  const { readiness } = instance.group.part.template;
-  if (data.probe === 'readiness' || (data.probe === 'startup' && !readiness)) instance.probed = true;
+  const told = tellsReadiness(instance.group.part.template);
+  if (data.probe === 'readiness' || (data.probe === 'startup' && !told)) instance.probed = true;
   instance.held = false;
   judge(state, instance, time);
 }
@@ -253,8 +253,8 @@ function end(state: State, instance: Instance, fate: 'lost' | 'done' | 'condemne
 }
 
 function judge(state: State, instance: Instance, time: number): void {
-  const { readiness, startup } = instance.group.part.template;
-  const probed = instance.probed || (!readiness && !startup);
+  const { template } = instance.group.part;
+  const probed = instance.probed || (!tellsReadiness(template) && !template.startup);
   const able = instance.running && instance.alive && !instance.held;
   setReady(state, instance, able && probed && instance.fate === 'wanted', time);
 }

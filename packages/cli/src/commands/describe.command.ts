@@ -96,6 +96,13 @@ function printInstance(terminal: Terminal, view: InstanceView): void {
     ['pid', view.pid === undefined ? undefined : String(view.pid)],
     ['run', view.attempt === 0 ? undefined : String(view.attempt)],
     ['last exit', exit && `${exit.reason}, code ${exit.exitCode ?? '-'}, signal ${exit.signal ?? '-'}`],
+    ...(view.containers ?? []).map(
+      ({ name, running, restarts, exit }) =>
+        [
+          `container ${name}`,
+          `${running ? 'running' : 'not running'}, ${restarts} restarts${exit ? `, last: ${exit.message ?? `${exit.reason}, code ${exit.exitCode ?? '-'}, signal ${exit.signal ?? '-'}`}` : ''}`,
+        ] as const,
+    ),
     ['requests', `${cores(view.requests.cpuMillis)} cores, ${bytes(view.requests.memoryBytes)}`],
     ['priority', String(view.priority)],
     ['requested', `position ${view.requestedAt}, ${age(Date.now() - view.requestedTime)} ago`],

@@ -51,6 +51,11 @@ export function progressLine(recorded: RecordedEvent, colors: Colors): string | 
       const how = [reason, exitCode !== null && `code ${exitCode}`, signal].filter(Boolean).join(', ');
       return step('exited', `${instance} ${dim(how)}`, reason === 'stopped' ? dim : yellow);
     }
+    case 'GuestContainerExited': {
+      const { instance, container, reason, exitCode, signal, restarts } = event.data;
+      const how = [reason, exitCode !== null && `code ${exitCode}`, signal, restarts > 0 && `restarts ${restarts}`];
+      return step('exited', `${instance}, ${container} ${dim(how.filter(Boolean).join(', '))}`, yellow);
+    }
     case 'GuestFailed':
       return step('failed', `${event.data.instance}: cannot ${event.data.stage}: ${event.data.reason}`, red);
     case 'GuestRemoved':

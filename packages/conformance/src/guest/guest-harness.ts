@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type ExecRequest,
+  type GuestContainerChange,
   type GuestDriver,
   type GuestExit,
   type GuestFingerprint,
@@ -94,6 +95,7 @@ export class GuestHarness {
   readonly #options: GuestConformanceOptions;
   readonly #dataDir: string;
   readonly exits: GuestExit[] = [];
+  readonly containerChanges: GuestContainerChange[] = [];
   #context: TestPluginContext | undefined;
   #driver: GuestDriver | undefined;
   #generation = 0;
@@ -151,7 +153,9 @@ export class GuestHarness {
     const config = this.#plugin.config.parse(this.#options.config ?? {});
     const driver = await this.#plugin.create(context, config);
     const seen = driver.exits.subscribe((exit) => this.exits.push(exit));
+    const changes = driver.containerChanges?.subscribe((change) => this.containerChanges.push(change));
     context.scope.defer('exits', () => seen.unsubscribe());
+    context.scope.defer('changes of containers', () => changes?.unsubscribe());
     this.#context = context;
     this.#driver = driver;
     return driver;

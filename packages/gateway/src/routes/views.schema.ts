@@ -70,6 +70,16 @@ const instanceView = z.object({
   address: z.object({ host: z.string(), ports: record(z.int()).optional() }).optional(),
   pid: z.int().optional(),
   exit: sharedEvents.GuestExited.schema.partial({ instance: true, node: true }).optional(),
+  containers: z
+    .array(
+      z.object({
+        name: z.string(),
+        running: z.boolean(),
+        restarts: count,
+        exit: sharedEvents.GuestExited.schema.omit({ instance: true, node: true, attempt: true }).optional(),
+      }),
+    )
+    .optional(),
   resizing: z.literal(true).optional(),
   reason: z.string().optional(),
   requestedAt: count,

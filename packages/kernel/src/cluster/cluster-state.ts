@@ -9,7 +9,9 @@ import type {
   SharedEvent,
   WorkloadSpec,
 } from '@cloudos/sdk';
+import { tellsReadiness } from '@cloudos/sdk';
 import { same } from '../node/same.ts';
+import { type ContainerRecord, withContainer } from './container-record.ts';
 
 /** What the log says of a node. */
 export interface NodeRecord {
@@ -65,6 +67,8 @@ export interface InstanceRecord {
   address: GuestAddress | undefined;
   pid: number | undefined;
   exit: EventData<'GuestExited'> | undefined;
+  /** Those beside the first that have ended in this run, by name. Replaced, never changed. */
+  containers?: Readonly<Record<string, ContainerRecord>>;
   unplaceable: boolean;
   reason: string | undefined;
   requestedAt: number;
@@ -331,9 +335,10 @@ function evolveGuest(state: ClusterState, instance: InstanceRecord, event: Share
       instance.address = event.data.address as GuestAddress | undefined;
       instance.pid = event.data.pid;
       instance.exit = undefined;
+      delete instance.containers;
       instance.startedUp = false;
       instance.reason = undefined;
-      instance.ready = instance.wanted === 'run' && instance.template?.readiness === undefined;
+      instance.ready = instance.wanted === 'run' && !(instance.template && tellsReadiness(instance.template));
       return true;
     case 'GuestHealthy':
       if (event.data.probe === 'readiness') instance.ready = instance.wanted === 'run';
@@ -343,6 +348,10 @@ function evolveGuest(state: ClusterState, instance: InstanceRecord, event: Share
       if (event.data.probe === 'readiness') instance.ready = false;
       instance.reason = event.data.reason;
       return true;
+    case 'GuestContainerExited':
+    case 'GuestContainerStarted':
+      if (event.data.attempt === instance.attempt) instance.containers = withContainer(instance.containers, event);
+      return event.data.attempt === instance.attempt;
     case 'GuestExited':
       instance.guest = 'exited';
       instance.exit = event.data;

@@ -1,5 +1,6 @@
 import type { ClusterView, InstanceState, InstanceView, NodeView, ServiceView, WorkloadView } from '@cloudos/sdk';
 import type { ClusterState, InstanceRecord, NodeRecord, ServiceRecord, WorkloadRecord } from './cluster-state.ts';
+import type { ContainerRecord } from './container-record.ts';
 
 /** The state as plain data for people and programs, in the order of names. */
 export function viewOf(state: ClusterState): ClusterView {
@@ -76,6 +77,7 @@ function instanceView(instance: InstanceRecord): InstanceView {
         ...(exit.message !== undefined && { message: exit.message }),
       },
     }),
+    ...(instance.containers && { containers: containerViews(instance.containers) }),
     ...(instance.resize && { resizing: true as const }),
     ...(instance.reason !== undefined && { reason: instance.reason }),
     requestedAt: instance.requestedAt,
@@ -83,6 +85,26 @@ function instanceView(instance: InstanceRecord): InstanceView {
     requestedTime: instance.requestedTime,
     changedTime: instance.changedTime,
   };
+}
+
+function containerViews(
+  containers: Readonly<Record<string, ContainerRecord>>,
+): NonNullable<InstanceView['containers']> {
+  return Object.entries(containers)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, { running, restarts, exit }]) => ({
+      name,
+      running,
+      restarts,
+      ...(exit && {
+        exit: {
+          exitCode: exit.exitCode,
+          signal: exit.signal,
+          reason: exit.reason,
+          ...(exit.message !== undefined && { message: exit.message }),
+        },
+      }),
+    }));
 }
 
 function serviceView(service: ServiceRecord): ServiceView {

@@ -1,4 +1,4 @@
-import { event, type GuestHealth, type GuestStatus, type NewEvent } from '@cloudos/sdk';
+import { event, type GuestHealth, type GuestStatus, type NewEvent, tellsReadiness } from '@cloudos/sdk';
 import type { InstanceRecord } from '../cluster/cluster-state.ts';
 
 /**
@@ -48,7 +48,7 @@ export function healthEvents(node: string, record: InstanceRecord, health: Guest
   }
   // Where there is a probe, that tells when it is ready again.
   const { template, startedUp, guest, ready } = record;
-  const isProbed = template?.readiness !== undefined || (template?.startup !== undefined && !startedUp);
+  const isProbed = (template && tellsReadiness(template)) || (template?.startup !== undefined && !startedUp);
   return isProbed || guest !== 'running' || ready ? [] : [event('GuestHealthy', about)];
 }
 

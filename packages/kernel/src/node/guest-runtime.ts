@@ -1,5 +1,13 @@
 import { type Activation, type Slot, type SlotHooks, withinDeadline } from '@cloudos/plugin-bus';
-import type { Clock, GuestDriver, GuestExit, GuestFingerprint, GuestHealth, GuestStatus } from '@cloudos/sdk';
+import type {
+  Clock,
+  GuestContainerChange,
+  GuestDriver,
+  GuestExit,
+  GuestFingerprint,
+  GuestHealth,
+  GuestStatus,
+} from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
 import { checkRequirements } from './requirements.ts';
 import { same } from './same.ts';
@@ -12,6 +20,7 @@ export interface RuntimeOwner {
   exited(runtime: GuestRuntime, exit: GuestExit): void;
   /** Whether a guest can go on, as its runtime sees it. */
   healthTold(runtime: GuestRuntime, health: GuestHealth): void;
+  containerChanged(runtime: GuestRuntime, change: GuestContainerChange): void;
   /** Whether the host has that feature: an attribute of its inventory. */
   offers(feature: string): boolean;
   /** Whether the runtime can be used, or how, has changed. */
@@ -86,7 +95,13 @@ export class GuestRuntime {
       error: (error) => void this.slot.fail(error, activation),
       complete: () => void this.slot.fail(new Error('the driver tells of no more exits'), activation),
     });
+    const containers = provider.containerChanges?.subscribe({
+      // Before the guests are known it says what their list says as well.
+      next: (change) => this.#early ?? this.#owner.containerChanged(this, change),
+      error: (error) => void this.slot.fail(error, activation),
+    });
     this.#detach = () => {
+      containers?.unsubscribe();
       fingerprints?.unsubscribe();
       exits.unsubscribe();
     };

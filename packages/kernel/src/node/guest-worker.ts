@@ -5,6 +5,8 @@ import {
   type EventData,
   errorCode,
   event,
+  type GuestContainerChange,
+  type GuestContainerStatus,
   type GuestExit,
   type GuestHealth,
   type GuestLimits,
@@ -16,10 +18,10 @@ import {
   type NewEvent,
 } from '@cloudos/sdk';
 import { type ClusterState, type InstanceRecord, sameLimits } from '../cluster/cluster-state.ts';
-import { exitedEvent, healthEvents, startedEvent } from './adoption.ts';
+import { exitedEvent, startedEvent } from './adoption.ts';
 import type { GuestRuntime } from './guest-runtime.ts';
-import { checkProbe, isDriverDown } from './probe-check.ts';
-import { Prober } from './prober.ts';
+import { GuestWatch, stopMarginMs } from './guest-watch.ts';
+import { isDriverDown } from './probe-check.ts';
 import type { Semaphore } from './semaphore.ts';
 
 /** Bounds of the work on one guest. */
@@ -77,14 +79,22 @@ export class GuestWorker {
   #resized: GuestLimits | undefined;
   /** How often a call for this guest has taken its driver down. */
   #blame = 0;
-  #prober: Prober | undefined;
-  /** Its runtime holds the guest. */
-  #held: (GuestHealth & { ok: false }) | undefined;
+  readonly #watch: GuestWatch;
 
   constructor(instance: string, workplace: GuestWorkplace) {
     this.instance = instance;
     this.#at = workplace;
     this.#attempt = this.#record()?.attempt ?? 0;
+    const { node, clock, logger } = workplace;
+    this.#watch = new GuestWatch({
+      instance,
+      node,
+      clock,
+      logger,
+      runtime: () => this.#runtime,
+      record: () => this.#record(),
+      tell: (entry) => this.#tell(entry),
+    });
   }
 
   get runtime(): GuestRuntime | undefined {
@@ -107,12 +117,14 @@ export class GuestWorker {
     this.#phase = status.state === 'paused' ? 'running' : status.state;
     const record = this.#record();
     this.#attempt = Math.max(status.attempt, record?.attempt ?? 0);
-    if (this.#phase === 'running' && record?.wanted === 'run') this.#probe(record, record);
+    if (this.#phase === 'running' && record?.wanted === 'run') {
+      this.#watch.begin(record.template, this.#attempt, status.containers, record);
+    }
   }
 
   /** The driver does not list the guest any more. */
   vanished(): void {
-    this.#prober?.stop();
+    this.#watch.stop();
     if (this.#phase !== 'removed') this.#phase = 'none';
   }
 
@@ -126,22 +138,17 @@ export class GuestWorker {
 
   /** The driver tells whether the guest can go on. */
   healthTold(health: GuestHealth): void {
-    // Of a run whose start is not recorded yet: it is looked at then.
-    this.#held = health.ok ? undefined : health;
-    if (this.#phase === 'running' && health.attempt === this.#attempt) this.#heed(health);
+    this.#watch.healthTold(health);
   }
 
-  #heed(health: GuestHealth): void {
-    const record = this.#record();
-    if (record?.wanted !== 'run') return;
-    if (health.ok) this.#prober?.release();
-    else this.#prober?.hold();
-    for (const entry of healthEvents(this.#at.node, record, health)) this.#tell(entry);
+  /** The driver tells of a container beside the first. */
+  containerChanged(change: GuestContainerChange): void {
+    this.#watch.containerChanged(change);
   }
 
   /** Stops probing; the guest stays as it is. */
   detach(): void {
-    this.#prober?.stop();
+    this.#watch.stop();
   }
 
   async #work(): Promise<void> {
@@ -225,11 +232,12 @@ export class GuestWorker {
         }
         stage = 'start';
         this.#earlyExit = undefined;
+        this.#watch.expect();
         const started = await runtime.slot.call('start', (driver) => driver.start(this.instance, attempt));
         this.#phase = 'running';
         this.#attempt = attempt;
         await this.#at.recordTold(runtime, [startedEvent(this.#at.node, started)]);
-        this.#begun(record, attempt, started.exit ?? this.#earlyExit);
+        this.#begun(record, attempt, started.exit ?? this.#earlyExit, started.containers);
       } finally {
         operations.leave();
       }
@@ -243,15 +251,20 @@ export class GuestWorker {
   }
 
   /** The start is recorded. The run may have ended since, or before it was told of. */
-  #begun(record: InstanceRecord, attempt: number, exit: GuestExit | undefined): void {
+  #begun(
+    record: InstanceRecord,
+    attempt: number,
+    exit: GuestExit | undefined,
+    containers: readonly GuestContainerStatus[] | undefined,
+  ): void {
     if (this.#phase !== 'running') return;
     if (exit && exit.attempt === attempt) this.#ended(exit);
-    else this.#probe(record);
-    if (this.#held?.attempt === attempt) this.#heed(this.#held);
+    else this.#watch.begin(record.template, attempt, containers);
+    this.#watch.heedEarly(attempt);
   }
 
   async #retire(record: InstanceRecord | undefined): Promise<void> {
-    this.#prober?.stop();
+    this.#watch.stop();
     try {
       if (record && this.#phase === 'running') {
         if (record.drainMs > 0) await delay(this.#at.clock, record.drainMs, this.#at.stopping);
@@ -286,7 +299,7 @@ export class GuestWorker {
     if (!runtime) return;
     this.#awaitsExit = true;
     this.#toldExit = undefined;
-    this.#prober?.stop();
+    this.#watch.stop();
     try {
       const stopped = await runtime.slot.call(
         'stop',
@@ -304,8 +317,7 @@ export class GuestWorker {
 
   #ended(exit: GuestExit): void {
     this.#phase = 'exited';
-    this.#held = undefined;
-    this.#prober?.stop();
+    this.#watch.ended();
     const runtime = this.#runtime;
     // What the writer fails with it tells the node itself; what is malformed costs the driver its slot.
     if (runtime) this.#at.recordTold(runtime, [exitedEvent(this.#at.node, exit)]).catch(() => {});
@@ -326,34 +338,6 @@ export class GuestWorker {
         ...(remedy !== undefined && { remedy }),
       }),
     ]);
-  }
-
-  #probe(record: InstanceRecord, known: Pick<InstanceRecord, 'ready' | 'startedUp'> = fresh): void {
-    this.#prober?.stop();
-    const { template } = record;
-    if (!template?.readiness && !template?.liveness && !template?.startup) return;
-    const attempt = this.#attempt;
-    this.#prober = new Prober({
-      template,
-      clock: this.#at.clock,
-      ready: known.ready,
-      startedUp: known.startedUp,
-      check: async (probe) => {
-        const runtime = this.#runtime;
-        if (!runtime) return undefined;
-        return checkProbe(
-          this.#at.clock,
-          { instance: this.instance, runtime, address: this.#record()?.address },
-          probe,
-        );
-      },
-      report: (probe, healthy, reason) => {
-        const about = { ...this.#about, attempt, probe };
-        this.#tell(healthy ? event('GuestHealthy', about) : event('GuestUnhealthy', { ...about, reason }));
-      },
-    });
-    if (this.#held) this.#prober.hold();
-    this.#prober.start();
   }
 
   #specOf({ instance, workload, revision, template }: InstanceRecord): GuestSpec {
@@ -391,10 +375,5 @@ export class GuestWorker {
   }
 }
 
-/** A driver gets that much more than the grace to stop a guest before its slot counts as hanging. */
-const stopMarginMs = 30_000;
-
 /** Calls for one guest that may take its driver down before the guest counts as failed. */
 const blameMax = 2;
-
-const fresh = { ready: false, startedUp: false };

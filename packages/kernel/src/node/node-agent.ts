@@ -4,6 +4,7 @@ import {
   CloudosError,
   checkEvent,
   event,
+  type GuestContainerChange,
   type GuestExit,
   type GuestHealth,
   type GuestStatus,
@@ -233,6 +234,11 @@ export class NodeAgent implements RuntimeOwner {
   healthTold(runtime: GuestRuntime, health: GuestHealth): void {
     const worker = this.#workers.get(health.instance);
     if (worker?.runtime === runtime) worker.healthTold(health);
+  }
+
+  containerChanged(runtime: GuestRuntime, change: GuestContainerChange): void {
+    const worker = this.#workers.get(change.instance);
+    if (worker?.runtime === runtime) worker.containerChanged(change);
   }
 
   offers(feature: string): boolean {

@@ -15,6 +15,8 @@ export interface ProbeTarget {
   readonly instance: string;
   readonly runtime: GuestRuntime;
   readonly address: GuestAddress | undefined;
+  /** Which container, where the guest has several. Absent: the first. */
+  readonly container?: string;
 }
 
 /**
@@ -57,11 +59,12 @@ export function isDriverDown(error: unknown): boolean {
 
 async function checkByExec(
   clock: Clock,
-  { instance, runtime }: ProbeTarget,
+  { instance, runtime, container }: ProbeTarget,
   command: readonly string[],
   timeoutMs: number,
 ): Promise<ProbeResult> {
-  const session = await runtime.slot.call('exec', (driver) => driver.exec(instance, { command }));
+  const request = { command, ...(container === undefined ? {} : { container }) };
+  const session = await runtime.slot.call('exec', (driver) => driver.exec(instance, request));
   session.end();
   try {
     const exitCode = await withinDeadline(clock, `probe of ${instance}`, timeoutMs, () => session.exitCode);

@@ -49,11 +49,11 @@ export const nodeEvents = {
     }),
   },
   GuestHealthy: {
-    doc: 'A readiness or startup probe began to succeed, or a guest that was held goes on. A guest without a readiness probe is ready when started.',
+    doc: 'A readiness or startup probe began to succeed, or a guest that was held goes on. A guest without a readiness probe is ready when started; one of several containers when all of them run and the readiness probe of each that has one succeeds.',
     schema: z.object({ ...guest, attempt, probe: z.enum(['readiness', 'liveness', 'startup']) }),
   },
   GuestUnhealthy: {
-    doc: 'A probe failed as often as its threshold; or, with a `code`, the runtime holds the guest for that reason.',
+    doc: 'A probe failed as often as its threshold; or a container beside the first has ended (`readiness`); or, with a `code`, the runtime holds the guest for that reason.',
     schema: z.object({
       ...guest,
       attempt,
@@ -73,6 +73,25 @@ export const nodeEvents = {
       reason: exitReason,
       message: z.string().optional(),
     }),
+  },
+  GuestContainerExited: {
+    doc: 'A container beside the first has ended, and its guest goes on. It is run again after `backOffMs`; without that, not in this run of the guest. `message` says which probe it was ended for.',
+    schema: z.object({
+      ...guest,
+      attempt,
+      container: z.string().min(1),
+      /** How often it had been run again in this run of the guest. */
+      restarts: z.int().nonnegative(),
+      exitCode: z.int().nullable(),
+      signal: z.string().nullable(),
+      reason: exitReason,
+      message: z.string().optional(),
+      backOffMs: z.int().nonnegative().optional(),
+    }),
+  },
+  GuestContainerStarted: {
+    doc: 'A container beside the first was run again. `restarts` counts that in this run of the guest.',
+    schema: z.object({ ...guest, attempt, container: z.string().min(1), restarts: z.int().positive() }),
   },
   GuestFailed: {
     doc: 'The driver could not do what was asked. The instance stays where it is; the orchestrator decides.',

@@ -47,6 +47,27 @@ export interface GuestStatus {
   readonly address?: GuestAddress;
   /** Of the last run, when `exited`. */
   readonly exit?: GuestExit;
+  /** Of a guest that runs: its containers beside the first. */
+  readonly containers?: readonly GuestContainerStatus[];
+}
+
+/** A container beside the first of a guest. */
+export interface GuestContainerStatus {
+  readonly name: string;
+  /** `waiting`: it will be run again. `ended`: it will not, in this run of the guest. */
+  readonly state: 'running' | 'waiting' | 'ended';
+  /** How often it was run again in this run of the guest. */
+  readonly restarts: number;
+  /** How its last run that ended did. */
+  readonly exit?: Omit<GuestExit, 'instance' | 'attempt'>;
+  /** Between that end and the next run, while it waits. */
+  readonly backOffMs?: number;
+}
+
+/** A container beside the first has ended, or runs again. */
+export interface GuestContainerChange extends GuestContainerStatus {
+  readonly instance: string;
+  readonly attempt: number;
 }
 
 export interface GuestExit {
@@ -157,6 +178,8 @@ export interface GuestDriver {
   readonly exits: Observable<GuestExit>;
   /** Guests that cannot go on, and that go on again. To a subscriber all that is known is told at once. */
   readonly health?: Observable<GuestHealth>;
+  /** Where `pods` is supported: ends and new runs of containers beside the first. What nobody watched shows in `list`. */
+  readonly containerChanges?: Observable<GuestContainerChange>;
   /**
    * Makes the guest without running it. An existing one of that name is returned as it is. NAME_TAKEN when the runtime
    * has something of that name which this driver did not make. A failure leaves nothing behind (DISK_FULL, IMAGE_…).
@@ -175,6 +198,12 @@ export interface GuestDriver {
   list(): Promise<readonly GuestStatus[]>;
   /** Takes over a guest that another generation or version of the driver left. */
   adopt(handle: unknown): Promise<GuestStatus>;
+  /**
+   * Where `pods` is supported: asks a container beside the first to end, and kills it after the grace. It is told as an end
+   * like any other, and run again as `restart` of the template says. Resolves when that run is over; at once when it does
+   * not run. GUEST_NOT_FOUND for the first container and for none.
+   */
+  endContainer?(instance: string, container: string, graceMs: number): Promise<void>;
   exec(instance: string, request: ExecRequest): Promise<ExecSession>;
   logs(instance: string, request: LogRequest): AsyncIterable<OutputChunk>;
   stats(instance: string): Promise<GuestStats>;

@@ -44,9 +44,10 @@ describe('the containers of a pod', () => {
         limits: { memoryBytes: 32 * 2 ** 20, pids: 0 },
         readOnlyRoot: true,
         user: 7,
+        readiness: expect.objectContaining({ check: { kind: 'tcp', port: 6379 }, periodMs: 10_000 }),
       },
     ]);
-    expect(warnings).toEqual([expect.stringContaining('containers[1].readinessProbe: ignored: the first container')]);
+    expect(warnings).toEqual([]);
   });
 
   it('limits a pod to nothing that one of its containers is not limited to', () => {

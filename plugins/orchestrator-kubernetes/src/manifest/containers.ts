@@ -61,11 +61,9 @@ function checkNames(read: readonly Read[]): void {
   }
 }
 
-function toContainer({ fields, name, template }: Read): GuestContainer {
-  for (const probe of ['readinessProbe', 'livenessProbe', 'startupProbe']) {
-    if (fields.has(probe)) fields.report.warn(fields.at(probe), 'ignored: the first container tells for the pod');
-  }
+function toContainer({ name, template }: Read): GuestContainer {
   const { image, command, args, workingDir, env, mounts, limits, readOnlyRoot, user } = template;
+  const { readiness, liveness, startup } = template;
   return {
     name,
     image,
@@ -77,6 +75,9 @@ function toContainer({ fields, name, template }: Read): GuestContainer {
     limits: { memoryBytes: limits.memoryBytes, pids: 0 },
     readOnlyRoot,
     ...(user !== undefined && { user }),
+    ...(readiness && { readiness }),
+    ...(liveness && { liveness }),
+    ...(startup && { startup }),
   };
 }
 
