@@ -31,7 +31,7 @@ export async function install(components) {
   }
 }
 
-/** From where this machine has the rest of its release. */
+/** From where this machine has the rest of its release. Where they cannot be read, there are none. */
 async function addBackports() {
   const codename = /^VERSION_CODENAME=(\w+)$/m.exec(release())?.[1] ?? '';
   const query = ['Created-By: Packages', 'Origin: Debian', 'Component: main', `Codename: ${codename}`];
@@ -39,6 +39,8 @@ async function addBackports() {
   if (!address) return;
   const options = existsSync(keyring) ? `[signed-by=${keyring}] ` : '';
   writeFileSync(backportsSource, `deb ${options}${address} ${codename}-backports main\n`);
+  if ((await aptCode(['update', '-q'])) === 0) return;
+  rmSync(backportsSource, { force: true });
   await apt(['update', '-q']);
 }
 
@@ -58,8 +60,12 @@ function output(command, args) {
   return execFileSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
 }
 
+function aptCode(args) {
+  return run('apt-get', args, { env: { DEBIAN_FRONTEND: 'noninteractive' } });
+}
+
 async function apt(args) {
-  const code = await run('apt-get', args, { env: { DEBIAN_FRONTEND: 'noninteractive' } });
+  const code = await aptCode(args);
   if (code === 0) return;
   rmSync(backportsSource, { force: true });
   fail(`apt-get ${args.join(' ')} failed with exit code ${code}; its own message is above.`);
