@@ -6,6 +6,13 @@ export {
   type LayoutQuestion,
 } from './control-groups.ts';
 export { DaemonLink, type DaemonLinkOptions } from './daemon-link.ts';
+export {
+  DaemonWatch,
+  type EndsObserver,
+  type OwnDaemon,
+  type WatchContext,
+  type WatchedDaemon,
+} from './daemon-watch.ts';
 export { type DaemonOptions, DetachedDaemon, endProcess } from './detached-daemon.ts';
 export { ExitLedger, type LedgerEntry } from './exit-ledger.ts';
 export { type FileLockOptions, withFileLock } from './file-lock.ts';

@@ -7,15 +7,22 @@ import {
   endProcess,
   findTool,
   LoopVolume,
+  type OwnDaemon,
   runCommand,
   startTimeOf,
   unmountBelow,
 } from '@cloudos/host-tools';
-import { CloudosError } from '@cloudos/sdk';
+import { CloudosError, type GuestFingerprint } from '@cloudos/sdk';
 import { askEngine, connect } from './engine.ts';
 import { endUnknownRuns, looseCables, removeCables, sweepRoots } from './engine-leftovers.ts';
 
 const stopMaxMs = 20_000;
+/** What runs an engine, the engine itself first, and the Debian package of each. */
+const tools = [
+  ['dockerd', 'docker.io'],
+  ['containerd', 'containerd'],
+  ['runc', 'runc'],
+] as const;
 
 /**
  * A dockerd of this data directory alone: socket, images and containers are apart from those of any other engine.
@@ -23,7 +30,7 @@ const stopMaxMs = 20_000;
  * (https://docs.docker.com/engine/daemon/live-restore/). All that it keeps lies in a file system of its own, of bounded
  * size, in which each container can have a limit; where that cannot be, in a plain directory.
  */
-export class OwnEngine {
+export class OwnEngine implements OwnDaemon {
   readonly #dataDir: string;
   /** Sockets have a path of at most 107 bytes (unix(7)), so they don't lie in the data directory. */
   readonly #runDir: string;
@@ -93,11 +100,20 @@ export class OwnEngine {
     return /version ([^\s,]+)/.exec(said)?.[1] ?? said.trim();
   }
 
+  async describe(): Promise<GuestFingerprint> {
+    const version = await this.version();
+    const lacking = this.diskObstacle();
+    const warnings = lacking ? [{ ...lacking, reason: `a disk limit cannot be kept: ${lacking.reason}` }] : [];
+    return { available: true, runtime: 'docker', version, features: { diskLimit: !lacking }, warnings };
+  }
+
   #program(): string {
-    const program = findTool('dockerd');
-    if (!program) {
-      throw new CloudosError('RUNTIME_UNAVAILABLE', 'there is no dockerd on this host', {
-        remedy: 'apt-get install docker.io',
+    const [program] = tools.map(([tool]) => findTool(tool));
+    const missing = tools.filter(([tool]) => !findTool(tool));
+    if (!program || missing.length > 0) {
+      const names = missing.map(([tool]) => tool).join(', ');
+      throw new CloudosError('RUNTIME_UNAVAILABLE', `there is no ${names} on this host`, {
+        remedy: `apt-get install ${missing.map(([, debianPackage]) => debianPackage).join(' ')}`,
       });
     }
     if (process.geteuid?.() === 0) return program;

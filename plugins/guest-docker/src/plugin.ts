@@ -1,10 +1,8 @@
 import { join } from 'node:path';
-import { DaemonLink, digest, GuestRecords, guestName } from '@cloudos/host-tools';
+import { DaemonWatch, digest, GuestRecords, guestName } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { NodeNetwork } from '@cloudos/node-network';
-import { type CloudosError, definePlugin, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
-import { BehaviorSubject } from 'rxjs';
-import type { DockerEnvironment } from './container-runs.ts';
+import { definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { DiskLimit } from './disk-limit.ts';
 import { DockerDriver } from './docker.driver.ts';
 import { askEngine, connect, type EngineFacts } from './engine.ts';
@@ -52,11 +50,11 @@ export const guestDocker = definePlugin({
 });
 
 async function createDocker(context: PluginContext, config: DockerConfig): Promise<DockerDriver> {
-  const { scope, clock, logger, dataDir, stateDir } = context;
+  const { scope, dataDir, stateDir } = context;
   const node = context.node?.id ?? 'local';
   const bridge = NodeNetwork.obstacle() ? undefined : new NodeNetwork({ stateDir, node });
-  const own =
-    config.engine === 'own' ? new OwnEngine(dataDir, config.diskMaxBytes, async () => bridge?.bridge()) : undefined;
+  const { diskMaxBytes, engineTimeoutMs } = config;
+  const own = config.engine === 'own' ? new OwnEngine(dataDir, diskMaxBytes, async () => bridge?.bridge()) : undefined;
   const docker = connect(own?.socket ?? config.socket);
   const disk = new DiskLimit(docker, own);
   const owner = digest(dataDir, 16);
@@ -67,42 +65,27 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
   const records = new GuestRecords<GuestRecord>(join(dataDir, 'guests'));
   await sweep({ records, store, node, network: network?.node });
 
-  const ask = async (): Promise<EngineFacts> => {
-    await own?.ensure(config.engineTimeoutMs);
-    return askEngine(docker, config.engineTimeoutMs);
-  };
-  // An own engine that does not run is started with the first guest, not to find out what it could do.
-  const isAsleep = () => own !== undefined && !own.isRunning;
-  const look = async () => (own && isAsleep() ? sleepingFingerprint(own) : fingerprintOf(ask, disk));
-  const fingerprints = new BehaviorSubject(await look());
-  scope.defer('fingerprint', () => fingerprints.complete());
-
-  let facts: EngineFacts | undefined;
-  const environment = async (): Promise<DockerEnvironment> => {
-    if (!facts || isAsleep()) {
-      facts = await ask();
-      if (!scope.closed) await link.begin();
-    }
-    const { hostPaths, logMaxBytes } = config;
-    return { docker, facts, disk, images, network, owner, stateDir, hostPaths, logMaxBytes };
-  };
-  const wake = async () => own?.ensure(config.engineTimeoutMs);
-  const events = new EngineEvents(docker, owner);
-  const link = new DaemonLink({
+  const watch = await DaemonWatch.open<EngineFacts>(context, {
+    runtime: 'docker',
     name: 'the Docker Engine',
-    clock,
-    logger,
     retryMs: config.retryMs,
-    wake,
-    connect: (signal, lost) => events.connect(signal, lost),
+    own,
+    timeoutMs: engineTimeoutMs,
+    ask: () => askEngine(docker, engineTimeoutMs),
+    describe: (facts) => describeEngine(facts, disk),
+    remedy: 'Install or start a Docker Engine: apt-get install docker.io',
+    events: new EngineEvents(docker, owner),
   });
+  const { hostPaths, logMaxBytes } = config;
   const driver = new DockerDriver({
-    fingerprints,
-    environment,
+    fingerprints: watch.fingerprints,
+    environment: async () => {
+      const facts = await watch.facts();
+      return { docker, facts, disk, images, network, owner, stateDir, hostPaths, logMaxBytes };
+    },
     records,
     purged: async (leave) => {
-      link.end();
-      facts = undefined;
+      watch.forget();
       // An own engine goes with all that it has, also when its disk is full and it can change nothing any more.
       if (own) await leave()?.catch(() => {});
       else await leave();
@@ -110,24 +93,7 @@ async function createDocker(context: PluginContext, config: DockerConfig): Promi
     },
   });
   scope.defer('exits', () => driver.close());
-
-  const attempt = (what: string, call: () => Promise<void>) =>
-    void call().catch((error: unknown) => logger.warn(`${what}: ${messageOf(error)}`));
-  const ended = events.ended.subscribe((instance) => attempt(instance, () => driver.look(instance)));
-  const connected = link.connected.subscribe((isConnected) => {
-    if (isConnected) attempt('looking at all containers', () => driver.lookAtAll());
-    else facts = undefined;
-    attempt('fingerprint', async () => {
-      const print = await (isConnected ? look() : fingerprintOf(() => askEngine(docker, config.engineTimeoutMs), disk));
-      if (!scope.closed) fingerprints.next(print);
-    });
-  });
-  scope.defer('link to the engine', () => {
-    ended.unsubscribe();
-    connected.unsubscribe();
-    link.end();
-  });
-  if (!isAsleep()) await link.begin();
+  await watch.follow(driver);
   return driver;
 }
 
@@ -144,59 +110,17 @@ async function sweep(parts: {
   await parts.network?.sweep('docker', new Set(instances.map((instance) => guestName(instance))));
 }
 
-/** What can be said of an engine that was not started yet. */
-async function sleepingFingerprint(own: OwnEngine): Promise<GuestFingerprint> {
-  try {
-    const version = await own.version();
-    const lacking = own.diskObstacle();
-    const warnings = lacking ? [{ ...lacking, reason: `a disk limit cannot be kept: ${lacking.reason}` }] : [];
-    return { available: true, runtime: 'docker', version, features: { diskLimit: !lacking }, warnings };
-  } catch (error) {
-    return unavailable(error);
-  }
-}
-
-async function fingerprintOf(ask: () => Promise<EngineFacts>, disk: DiskLimit): Promise<GuestFingerprint> {
-  try {
-    const facts = await ask();
-    const diskObstacle = disk.obstacle(facts);
-    return {
-      available: true,
-      runtime: 'docker',
-      version: facts.version,
-      features: {
-        memoryLimit: facts.memoryLimit,
-        cpuLimit: facts.cpuLimit,
-        pidsLimit: facts.pidsLimit,
-        diskLimit: diskObstacle === undefined,
-        seccomp: facts.seccomp,
-        storageDriver: facts.storageDriver,
-        cgroupVersion: facts.cgroupVersion,
-      },
-      warnings: [...(diskObstacle ? [diskObstacle] : []), ...warningsOf(facts)],
-    };
-  } catch (error) {
-    return unavailable(error);
-  }
-}
-
-function unavailable(error: unknown): GuestFingerprint {
-  const { remedy } = error as Partial<CloudosError>;
-  return {
-    available: false,
-    runtime: 'docker',
-    reason: messageOf(error),
-    remedy: remedy ?? 'Install or start a Docker Engine: apt-get install docker.io',
-  };
-}
-
-function warningsOf(facts: EngineFacts): { reason: string; remedy: string }[] {
-  const warnings = [];
-  if (!facts.seccomp) {
+function describeEngine(facts: EngineFacts, disk: DiskLimit): GuestFingerprint {
+  const diskObstacle = disk.obstacle(facts);
+  const { version, memoryLimit, cpuLimit, pidsLimit, seccomp, storageDriver, cgroupVersion } = facts;
+  const warnings = diskObstacle ? [diskObstacle] : [];
+  if (!seccomp) {
     warnings.push({
       reason: 'the engine filters no system calls',
       remedy: 'use an engine that was built with seccomp',
     });
   }
-  return warnings;
+  const limits = { memoryLimit, cpuLimit, pidsLimit, diskLimit: diskObstacle === undefined };
+  const features = { ...limits, seccomp, storageDriver, cgroupVersion };
+  return { available: true, runtime: 'docker', version, features, warnings };
 }
