@@ -94,7 +94,7 @@ function containerLoggers({ containers = [], logger, logMaxBytes }: ShimPlan): s
 }
 
 function supervise(plan: ShimPlan, child: NonNullable<ShimPlan['child']>): string {
-  const join = child.controlGroups.map((group) => `echo 0 >${shellWord(`${group}/cgroup.procs`)} || exit 97`);
+  const join = child.controlGroups.map((file) => `echo 0 >${shellWord(file)} || exit 97`);
   const open = child.files.map((file, index) => `exec ${index + 3}<${shellWord(file)} || exit 98`);
   return `trap '' HUP INT TERM
 ( trap - HUP INT TERM

@@ -23,7 +23,10 @@ export interface TemplateBoot {
   readonly settleMs: number;
   /** It goes on from that state, of another template whose memory it has a copy of: the command has `-incoming defer`. */
   readonly from?: string;
-  /** What is asked of its agent ahead of that. */
+  /**
+   * What is asked of its agent ahead of that. It is copied with the connection: in a copy that is connected before it goes
+   * on, the agent need not notice that somebody comes.
+   */
   readonly prepare?: (agent: AgentConnection) => Promise<void>;
 }
 
@@ -46,13 +49,17 @@ export async function bootTemplate(boot: TemplateBoot): Promise<void> {
     stdio: ['ignore', log.fd, log.fd, ...handles.map(({ fd }) => fd)],
   });
   const over = new Promise((resolve) => child.once('close', resolve));
+  let agent: AgentConnection | undefined;
   try {
     if (from === undefined) await agentIsReady(join(work, 'agent'), child, bootMaxMs);
     else {
       const isAlive = () => child.exitCode === null && child.signalCode === null;
       await withQmp(join(work, 'qmp'), { timeoutMs: bootMaxMs, isAlive }, (qmp) => beginAsCopy(qmp, work, from));
     }
-    if (prepare) await withAgent(join(work, 'agent'), prepare);
+    if (prepare) {
+      agent = await AgentConnection.open(join(work, 'agent'));
+      await prepare(agent);
+    }
     await new Promise((resolve) => setTimeout(resolve, settleMs));
     const qmp = await QmpClient.connect(join(work, 'qmp'));
     await qmp.execute('stop');
@@ -66,6 +73,7 @@ export async function bootTemplate(boot: TemplateBoot): Promise<void> {
       cause: error,
     });
   } finally {
+    agent?.close();
     child.kill('SIGKILL');
     await over;
     for (const handle of [...handles, log]) await handle.close();
@@ -79,15 +87,6 @@ export async function beginAsCopy(qmp: QmpClient, work: string, stateFile: strin
   // For the snapshots that may be taken of it: their memory is not in a file.
   await qmp.execute('migrate-set-capabilities', ignoreShared(false));
   await qmp.execute('cont');
-}
-
-async function withAgent(path: string, use: (agent: AgentConnection) => Promise<void>): Promise<void> {
-  const agent = await AgentConnection.open(path);
-  try {
-    await use(agent);
-  } finally {
-    agent.close();
-  }
 }
 
 async function lastLines(work: string): Promise<string> {

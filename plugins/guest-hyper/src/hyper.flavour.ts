@@ -196,6 +196,7 @@ export class HyperFlavour implements VmFlavour {
 
   async started(vm: Vm, qmp: QmpClient, resumed: boolean): Promise<void> {
     const booted = hasMounts(vm.state.spec);
+    const agent = await this.#agents.to(vm);
     if (!resumed && !booted) {
       const { stateFile } = this.#starting.get(vm.name) ?? (await this.#template(vm.state));
       await beginAsCopy(qmp, join(vm.directory, machineDir), stateFile);
@@ -203,7 +204,6 @@ export class HyperFlavour implements VmFlavour {
     this.#starting.delete(vm.name);
     const { spec } = vm.state;
     const own = ownOf(vm.state);
-    const agent = await this.#agents.to(vm);
     const about = identity(vm.state);
     if (resumed) return void (await agent.ask(types.configure, 0, about, types.started, bootMaxMs));
     for (let index = 0; index <= own.containers.length; index++) {

@@ -88,12 +88,12 @@ function machine(link: string, memoryMiB: number): string[] {
 
 async function begin(work: string, state: string, { address, prefix }: BenchNetwork): Promise<void> {
   const qmp = await QmpClient.connect(path.join(work, 'qmp'), { timeoutMs: startMaxMs });
+  const agent = await AgentConnection.open(path.join(work, 'agent'));
   try {
     await beginAsCopy(qmp, work, state);
   } finally {
     qmp.close();
   }
-  const agent = await AgentConnection.open(path.join(work, 'agent'));
   const fields = {
     time: String(Date.now() * 1000),
     entropy: randomBytes(32).toString('hex'),
