@@ -144,7 +144,17 @@ describe.skipIf(obstacle !== undefined)(
     it('a Pod of two containers is one guest of a runtime that has such: each is reached by its name', async () => {
       const containers = [
         { name: 'counter', image: 'counter:1', ports: [{ containerPort: 80 }] },
-        { name: 'beside', image: 'shell:1', command: ['/bin/sh', '-c', 'echo up; sleep 1000000'] },
+        {
+          name: 'beside',
+          image: 'shell:1',
+          command: ['/bin/sh', '-c', 'rm -f /tmp/broken; echo up; sleep 1000000'],
+          livenessProbe: {
+            exec: { command: ['test', '!', '-e', '/tmp/broken'] },
+            periodSeconds: 1,
+            failureThreshold: 1,
+          },
+          readinessProbe: { exec: { command: ['test', '-d', '/tmp'] }, periodSeconds: 1 },
+        },
       ];
       const spec = { containers, terminationGracePeriodSeconds: 2 };
       const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'pair' }, spec };
@@ -157,6 +167,13 @@ describe.skipIf(obstacle !== undefined)(
       expect(fetched).toMatchObject({ code: 0, stdout: '0' });
       expect((await kernel.run('logs', instance, '-c', 'beside')).stdout).toBe('up\n');
       expect((await kernel.run('exec', instance, '-c', 'nobody', '--', 'true')).stderr).toContain('counter, beside');
+      // One whose liveness probe fails is run again by itself, and the pod is ready again after that.
+      await kernel.run('exec', instance, ...beside, 'touch', '/tmp/broken');
+      const again = async () => (await readyInstances(client, 'pair', 1))[0]?.containers;
+      await until(async () => (await again())?.[0]?.restarts === 1, 120_000);
+      const message = 'container beside: liveness probe: exit code 1';
+      expect(await again()).toMatchObject([{ name: 'beside', running: true, exit: { message } }]);
+      expect((await readyInstances(client, 'pair', 1))[0]).toMatchObject({ instance, attempt: 1, pid: guest?.pid });
       await client.command({ slot: 'orchestrator', command: { type: 'Remove', name: 'pair' } });
       await readyInstances(client, 'pair', 0);
     }, 120_000);

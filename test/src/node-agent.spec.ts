@@ -1,11 +1,14 @@
 import guestSimulated, { simulatedWorld } from '@cloudos/guest-simulated';
 import hostSimulated from '@cloudos/host-simulated';
 import type { Kernel } from '@cloudos/kernel';
+import orchestratorKubernetes from '@cloudos/orchestrator-kubernetes';
 import {
   type AnyPlugin,
   CloudosError,
   definePlugin,
   event,
+  type GuestContainerChange,
+  type GuestContainerStatus,
   type GuestDriver,
   type GuestHealth,
   type SharedEvent,
@@ -118,6 +121,54 @@ describe('a node agent', () => {
     await expect.poll(() => types(log, 'toy-0')).toContain('GuestResizeFailed');
     const failed = ((await everything(log)) as SharedEvent[]).find(({ type }) => type === 'GuestResizeFailed');
     expect(failed?.data).toMatchObject({ code: 'GUEST_UNSUPPORTED', limits: { pids: 5 } });
+  });
+
+  it('records what becomes of the containers of a guest, also while nobody watched, and when all of them are ready', async () => {
+    const { log, plugin } = sharedMemoryLog();
+    const changes = new Subject<GuestContainerChange>();
+    let status: GuestContainerStatus = { name: 'beside', state: 'running', restarts: 0 };
+    const exit = { exitCode: 3, signal: null, reason: 'exited' } as const;
+    const pods = definePlugin({
+      ...guestsThat((driver) => ({
+        containerChanges: changes,
+        create: (spec) => driver.create({ ...spec, template: { ...spec.template, containers: [] } }),
+        start: async (...args) => ({ ...(await driver.start(...args)), containers: [status] }),
+        list: async () => (await driver.list()).map((guest) => ({ ...guest, containers: [status] })),
+      })),
+      supports: { ...guestSimulated.supports, pods: true },
+    } as typeof guestSimulated) as AnyPlugin;
+    const stack = {
+      logPlugin: plugin,
+      world: 'pods',
+      given: [pods, orchestratorKubernetes as AnyPlugin],
+      orchestrator: 'orchestrator-kubernetes',
+    };
+    const kernel = await boot(stack);
+    const containers = ['first', 'beside'].map((name) => ({ name, image: 'any', command: ['sleep'] }));
+    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'pair' }, spec: { containers } };
+    await kernel.command({ slot: 'orchestrator', command: { type: 'Apply', text: JSON.stringify(pod) } });
+    const state = async () => (await kernel.view()).instances[0];
+    await expect.poll(async () => (await state())?.state).toBe('ready');
+    const { instance = '' } = (await state()) ?? {};
+    const tell = (next: GuestContainerStatus) => {
+      status = next;
+      changes.next({ ...next, instance, attempt: 1 });
+    };
+    tell({ name: 'beside', state: 'waiting', restarts: 0, exit, backOffMs: 1_000 });
+    await expect.poll(async () => (await state())?.state).toBe('running');
+    expect(await state()).toMatchObject({ attempt: 1, reason: 'container beside has ended' });
+    tell({ name: 'beside', state: 'running', restarts: 1, exit });
+    await expect.poll(async () => (await state())?.state).toBe('ready');
+    await kernel.stop();
+    status = { name: 'beside', state: 'waiting', restarts: 4, exit, backOffMs: 16_000 };
+    const next = await boot(stack);
+    const seen = async () => (await next.view()).instances[0];
+    await expect.poll(async () => (await seen())?.state).toBe('running');
+    expect(await seen()).toMatchObject({ containers: [{ name: 'beside', running: false, restarts: 4, exit }] });
+    expect((await types(log, instance)).slice(-8)).toEqual([
+      ...['GuestStarted', 'GuestHealthy', 'GuestContainerExited', 'GuestUnhealthy'],
+      ...['GuestContainerStarted', 'GuestHealthy', 'GuestContainerExited', 'GuestUnhealthy'],
+    ]);
   });
 
   it('keeps guests while its host driver is restarted', async () => {
