@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DetachedDaemon, digest, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
-import { CloudosError } from '@cloudos/sdk';
+import { DetachedDaemon, digest, findTool, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
+import { CloudosError, type GuestFingerprint } from '@cloudos/sdk';
 import { type DaemonFlavour, daemonFlavour, type Flavour, flavours } from './daemon-flavour.ts';
 import { LxdClient } from './lxd-client.ts';
-import { noQuotas, StoragePool } from './storage-pool.ts';
+import { noQuotas, poolRemedy, StoragePool } from './storage-pool.ts';
 
 const stopMaxMs = 10_000;
 
@@ -64,6 +64,10 @@ export class OwnDaemon {
   /** Of the program that would be started. @throws CloudosError RUNTIME_UNAVAILABLE */
   async version(): Promise<string> {
     return (await runCommand(this.#program(), ['--version'])).trim();
+  }
+
+  async describe(): Promise<GuestFingerprint> {
+    return describeDaemon(await this.version(), this.diskObstacle(), { server: this.flavour });
   }
 
   #program(): string {
@@ -133,4 +137,19 @@ function begunWith(dataDir: string): Flavour | undefined {
 
 function installed(): Flavour | undefined {
   return flavours.find((flavour) => daemonFlavour(flavour).program !== undefined);
+}
+
+/** What is offered with a daemon of that version. @param lacking why guests have no limits of disk, if they have none */
+export function describeDaemon(
+  version: string,
+  lacking: string | undefined,
+  features: Readonly<Record<string, string>>,
+): GuestFingerprint {
+  return {
+    available: true,
+    runtime: 'lxd',
+    version,
+    features: { ...features, diskLimit: lacking === undefined, logsSince: findTool('perl') !== undefined },
+    warnings: lacking === undefined ? [] : [{ reason: lacking, remedy: poolRemedy }],
+  };
 }
