@@ -16,6 +16,7 @@ export {
   mountFields,
   mountsObstacle,
 } from './mounts.ts';
+export { killedWithParent } from './parent-death.ts';
 export { ProcessCarrier, type ProcessCarrierOptions, prepareRun, startScript } from './process-carrier.ts';
 export { QmpClient, type QmpConnectOptions, type QmpEvent, withQmp } from './qmp.ts';
 export { type ShimPlan, shimScript } from './shim-script.ts';

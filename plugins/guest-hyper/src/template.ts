@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { chmod, chown, copyFile, open, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digest, findTool, runCommand } from '@cloudos/host-tools';
-import { bootTemplate, type TemplateBoot, TemplateStore, types } from '@cloudos/qemu';
+import { bootTemplate, killedWithParent, type TemplateBoot, TemplateStore, types } from '@cloudos/qemu';
 import { acceleratorArguments, kernelArguments } from './boot-arguments.ts';
 import { diskBytes, hardware, rootDisk } from './hardware.ts';
 import { initramfs } from './initramfs.ts';
 import type { LinuxKernel } from './linux-kernel.ts';
+import { type KeptTemplate, superfluous } from './template-limits.ts';
 
 /** What machines and their templates are made of. */
 export interface HyperParts {
@@ -44,12 +45,6 @@ export interface TemplateImage {
 const bootMaxMs = 60_000;
 /** What the kernel has put off, a second at the most, is done before the copy is taken, and not again in each clone. */
 const settleMs = 1_200;
-/** Templates of images that are kept: each takes some 60 MB of disk. Those that began a guest a moment ago stay. */
-const imagesMax = 16;
-const usedMs = 60_000;
-/** How old what a crash has left half made is, when it is removed. */
-const abandonedMs = 600_000;
-
 /**
  * Makes templates and keeps them on disk, in two steps. One boots, for each size of memory and number of containers, up
  * to its agent, with nothing mounted. From that one another is made for each set of images: with their roots in place
@@ -146,7 +141,13 @@ export class Templates {
       for (const name of await readdir(work)) await chown(join(work, name), user, user);
       await chown(work, user, user);
     }
-    await bootTemplate({ command: withoutPrivileges([qemu, ...args]), work, bootMaxMs, settleMs, ...boot });
+    await bootTemplate({
+      command: withoutPrivileges(killedWithParent([qemu, ...args])),
+      work,
+      bootMaxMs,
+      settleMs,
+      ...boot,
+    });
     for (const name of await readdir(work)) {
       if (!['memory', 'state'].includes(name)) await rm(join(work, name), { force: true });
     }
@@ -156,18 +157,13 @@ export class Templates {
 
   /** Removes templates of images that have not been used for the longest. Machines that run keep the memory of theirs. */
   async #collect(): Promise<void> {
-    const now = Date.now();
-    const found: { path: string; usedAt: number }[] = [];
+    const kept: KeptTemplate[] = [];
     for (const name of await readdir(this.#imagesDirectory).catch(() => [])) {
-      const path = join(this.#imagesDirectory, name);
-      const usedAt = (await stat(path).catch(() => undefined))?.mtimeMs;
-      if (usedAt === undefined) continue;
-      if (!name.includes('.new-')) found.push({ path, usedAt });
-      else if (now - usedAt > abandonedMs) await rm(path, { recursive: true, force: true });
+      const usedAt = (await stat(join(this.#imagesDirectory, name)).catch(() => undefined))?.mtimeMs;
+      if (usedAt !== undefined) kept.push({ name, usedAt });
     }
-    found.sort((a, b) => b.usedAt - a.usedAt);
-    for (const { path, usedAt } of found.slice(imagesMax - 1)) {
-      if (now - usedAt > usedMs) await rm(path, { recursive: true, force: true });
+    for (const name of superfluous(kept, Date.now())) {
+      await rm(join(this.#imagesDirectory, name), { recursive: true, force: true });
     }
   }
 }

@@ -2,7 +2,7 @@ import { chown, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digest } from '@cloudos/host-tools';
 import type { DiskFiles } from '@cloudos/images';
-import { bootTemplate, TemplateStore } from '@cloudos/qemu';
+import { bootTemplate, killedWithParent, TemplateStore } from '@cloudos/qemu';
 import { hardware, type MachineShape, overlayFile } from './hardware.ts';
 import { makeOverlay } from './overlay.ts';
 import { type SeedOptions, writeSeed } from './seed.ts';
@@ -87,7 +87,7 @@ export class VmTemplates {
       }),
     ];
     await bootTemplate({
-      command: this.#parts.withoutPrivileges([qemu.path, ...args]),
+      command: this.#parts.withoutPrivileges(killedWithParent([qemu.path, ...args])),
       work,
       files: [disk, join(work, 'seed.iso'), ...[kernel ?? [], initrd ?? []].flat()],
       bootMaxMs: startTimeoutMs,
