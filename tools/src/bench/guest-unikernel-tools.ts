@@ -4,8 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { chown, copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { digest, findTool } from '@cloudos/host-tools';
+import { digest, findTool, shellWord } from '@cloudos/host-tools';
 import { QmpClient } from '@cloudos/qemu';
+import { benchGroups, gone, limitLines } from './guest-groups.ts';
 import { type BenchNetwork, benchNetwork, shellHook, tapLines } from './guest-network.ts';
 import { firstAnswer, type Place, type Tool, type ToolRound } from './guest-rounds.ts';
 
@@ -76,6 +77,51 @@ export function bareTool(elf: string): Tool {
       } finally {
         child.kill('SIGKILL');
         await once(child, 'exit');
+        await rm(directory, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+/**
+ * QEMU by a script of sh, with what the driver gives it without a container: control groups with limits, a tap on the bridge,
+ * another user without capabilities.
+ */
+export function scriptTool(elf: string): Tool {
+  return {
+    name: 'qemu-by-script',
+    missing: findTool('qemu-system-x86_64') ? undefined : 'apt-get install qemu-system-x86',
+    async round(place, round) {
+      const guest = await guestOf(place, elf, 'script', round);
+      const { directory, name, network, append, groupParent } = guest;
+      const groups = benchGroups(groupParent);
+      const link = linkOf(name, groupParent);
+      const card = ['-netdev', `tap,id=n0,ifname=${link},script=no,downscript=no`];
+      const identity = ['--reuid', String(user), '--regid', String(user), '--clear-groups'];
+      const nothing = ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs'];
+      const qemu = ['setpriv', ...identity, ...nothing, 'qemu-system-x86_64', ...machine(append, card)];
+      const device = 'mount -t tmpfs -o mode=755,size=64k tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200';
+      const directories = groups.directories(name).map(shellWord);
+      const script = `set -e
+cd ${shellWord(`${directory}/m`)}
+mkdir ${directories.join(' ')}
+${limitLines(groups, name, { memoryBytes: memoryMax, pids: 256, cpuMillis: 0 })}
+ip -batch - <<NET
+tuntap add dev ${link} mode tap user ${user}
+link set dev ${link} master ${network.bridge} up
+NET
+( ${directories.map((group) => `echo 0 >${group}/cgroup.procs`).join('; ')}
+  exec unshare --mount --propagation private sh -c ${shellWord(`${device} && exec "$@"`)} sh ${qemu.map(shellWord).join(' ')} ) </dev/null >../log 2>&1 &
+echo $! >../pid`;
+      const begun = performance.now();
+      try {
+        await run('/bin/sh', ['-c', script]);
+        await firstAnswer(network.address, 80);
+        return { answerMs: performance.now() - begun };
+      } finally {
+        process.kill(Number(readFileSync(path.join(directory, 'pid'), 'utf8')), 'SIGKILL');
+        await gone(() => groups.remove(name));
+        await run('ip', ['link', 'delete', link]);
         await rm(directory, { recursive: true, force: true });
       }
     },

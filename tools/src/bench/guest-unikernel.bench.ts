@@ -7,7 +7,7 @@ import { DetachedDaemon, findTool, unmountBelow } from '@cloudos/host-tools';
 import { type ImageStore, importImage } from '@cloudos/images';
 import type { Bench, BenchOptions } from './bench.ts';
 import { measureGuests } from './guest-rounds.ts';
-import { bareTool, dockerTool, runcTool } from './guest-unikernel-tools.ts';
+import { bareTool, dockerTool, runcTool, scriptTool } from './guest-unikernel-tools.ts';
 
 const run = promisify(execFile);
 const engineUpMaxMs = 30_000;
@@ -27,7 +27,7 @@ const bench: Bench = {
     const elf = path.join(workDir, 'counter.elf');
     const prepare = (store: ImageStore) =>
       importImage(store, { from: elf, form: 'unikernel' }, { reference: 'counter:1' });
-    const subject = { prepare, answerMaxMs: 150 };
+    const subject = { prepare, answerMaxMs: 150, roundsMaxMs: 45_000 };
     await measureGuests(options, guestUnikernel, {
       ...subject,
       name: 'guest.unikernel',
@@ -36,9 +36,10 @@ const bench: Bench = {
     });
     await measureGuests(options, guestUnikernel, {
       prepare,
+      roundsMaxMs: 45_000,
       name: 'guest.unikernel.bare',
       config: { carrier: 'bare' },
-      tools: [bareTool(elf)],
+      tools: [scriptTool(elf), bareTool(elf)],
     });
     await withEngine(options, async (socket) => {
       await measureGuests(options, guestUnikernel, {

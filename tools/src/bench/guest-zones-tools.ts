@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { ControlGroups, digest, findControlGroups, findTool, shellWord } from '@cloudos/host-tools';
+import { type ControlGroups, digest, findTool, shellWord } from '@cloudos/host-tools';
+import { benchGroups, gone, limitLines } from './guest-groups.ts';
 import { type BenchNetwork, benchNetwork, cableLines, shellHook } from './guest-network.ts';
 import { firstAnswer, type Place, type Tool, type ToolRound } from './guest-rounds.ts';
 
@@ -47,14 +48,8 @@ export function unshareTool(root: () => string): Tool {
 
 async function jobOf({ dataDir, stateDir }: Place, root: string, name: string): Promise<Job> {
   const groupParent = `cloudos-${digest(dataDir, 10)}`;
-  const layout = findControlGroups({
-    mounts: readFileSync('/proc/self/mounts', 'utf8'),
-    self: readFileSync('/proc/self/cgroup', 'utf8'),
-    root: true,
-    name: groupParent,
-  });
   const directory = path.join(path.dirname(dataDir), name);
-  return { name, directory, root, network: benchNetwork(stateDir), groups: new ControlGroups(layout), groupParent };
+  return { name, directory, root, network: benchNetwork(stateDir), groups: benchGroups(groupParent), groupParent };
 }
 
 async function runRunc(job: Job): Promise<ToolRound> {
@@ -163,7 +158,7 @@ mkdir -p ${shellWord(directory)}
 cd ${shellWord(directory)}
 mkdir upper work merged
 mkdir ${directories.join(' ')}
-${limitLines(job)}
+${limitLines(groups, name, benchLimits)}
 mkfifo up go
 ( ${directories.map((group) => `echo 0 >${group}/cgroup.procs`).join('; ')}
   exec unshare ${namespaces} sh -c ${shellWord(inner)} ) </dev/null >out 2>err &
@@ -183,25 +178,6 @@ read -r word <up`;
   }
 }
 
-/** The limits into the groups as a hand would write them. */
-function limitLines({ groups, name }: Job): string {
-  const { v1, v2 } = groups.layout;
-  const { memoryBytes, pids, cpuMillis } = benchLimits;
-  const quota = cpuMillis * 100;
-  const lines: string[] = [];
-  const write = (directory: string | undefined, file: string, value: number | string) => {
-    if (directory !== undefined) lines.push(`echo ${value} >${shellWord(path.join(directory, name, file))}`);
-  };
-  write(v1.memory, 'memory.limit_in_bytes', memoryBytes);
-  write(v1.cpu, 'cpu.cfs_quota_us', quota);
-  write(v1.pids, 'pids.max', pids);
-  const unified = (controller: string) => (v2?.controllers.includes(controller) ? v2.parent : undefined);
-  write(unified('memory'), 'memory.max', memoryBytes);
-  write(unified('cpu'), 'cpu.max', `"${quota} 100000"`);
-  write(unified('pids'), 'pids.max', pids);
-  return lines.join('\n');
-}
-
 /** Runs the script and asks the address for the first answer. */
 async function timed(script: string, { address }: BenchNetwork, input: string): Promise<ToolRound> {
   const begun = performance.now();
@@ -215,8 +191,4 @@ async function timed(script: string, { address }: BenchNetwork, input: string): 
 
 function linkOf(name: string, groupParent: string): string {
   return `bn${digest(`${groupParent}/${name}`, 10)}`;
-}
-
-async function gone(isGone: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 1_000 && !isGone(); tries++) await new Promise((resolve) => setTimeout(resolve, 5));
 }
