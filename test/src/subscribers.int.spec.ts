@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLogReader } from '@cloudos/log-lmdb';
 import { afterAll, describe, expect, it } from 'vitest';
-import { trustRun } from './support/trust/run.ts';
+import { inFlightMax, trustRun } from './support/trust/run.ts';
 import { Numbers, verdictOf } from './support/trust/verdict.ts';
 
 const seed = Number(process.env.CLOUDOS_SEED ?? Math.floor(Math.random() * 1e9));
@@ -28,7 +28,7 @@ describe(`${subscribers} subscribers of a server that is killed (CLOUDOS_SEED=${
   it('loses nothing, tells nothing twice, and keeps the order', { timeout: limitMs + 60_000 }, async () => {
     const begun = performance.now();
     const at = directory();
-    const { counts, wrong, acknowledged, ...seen } = await trustRun({
+    const { counts, wrong, acknowledged, worked, ...seen } = await trustRun({
       seed,
       subscribers,
       kills,
@@ -60,11 +60,17 @@ describe(`${subscribers} subscribers of a server that is killed (CLOUDOS_SEED=${
     // What was acknowledged to the program is in the log once, however often it was sent.
     const reader = await openLogReader(join(at, 'log'));
     const numbered: string[] = [];
+    const positions: number[] = [];
     for await (const batch of reader.read({ filter: { types: ['x-test-Numbered'] } })) {
       numbered.push(...batch.map(({ data }) => JSON.stringify(data)));
+      positions.push(...batch.map(({ position }) => position));
     }
     await reader.close();
     expect(numbered.sort()).toEqual([...acknowledged].sort());
+    // Those who share a named subscription got all of that, and no more of it again than was not acknowledged when the
+    // server was killed or its log swapped: the cursor is durable.
+    expect([...new Set(worked)].sort((a, b) => a - b)).toEqual(positions);
+    expect(worked.length - positions.length).toBeLessThanOrEqual(2 * inFlightMax * (kills + 1));
   });
 
   it.each(['lose', 'double'] as const)('finds out a server that does %s', { timeout: 120_000 }, async (sabotage) => {

@@ -122,7 +122,7 @@ function session(
 }
 
 function urlOf(source: FeedSource, name: string, options: WorkOptions): string {
-  const { from, types, streams, workload, node, layer, cause, inFlightMax, redeliverMs } = options;
+  const { from, types, streams, workload, node, layer, cause, inFlightMax, redeliverMs, heartbeatMs } = options;
   return source.url({
     subscription: name,
     from: from instanceof Date ? `@${from.getTime()}` : from,
@@ -134,6 +134,7 @@ function urlOf(source: FeedSource, name: string, options: WorkOptions): string {
     cause,
     inflight: inFlightMax,
     redeliverMs,
+    heartbeatMs,
     deflate: options.compression ?? false,
   });
 }

@@ -83,7 +83,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     slowCloseMs: bounds.slowSubscriberMs,
     readsMax: bounds.feedReadsMax,
   });
-  const named = await NamedSubscriptions.open(kernel, stateDir);
+  const named = await NamedSubscriptions.open(kernel, stateDir, limits.namedSubscriptionsPerToken);
   const context = {
     kernel,
     feed,
@@ -163,6 +163,9 @@ function serverOf(
     headersTimeout: bounds.headersTimeoutMs,
     requestTimeout: bounds.requestTimeoutMs,
     connectionsCheckingInterval: Math.min(1_000, bounds.headersTimeoutMs),
+    // Finds out a peer that is gone without a word, also where nothing is said to it: a quiet feed over plain HTTP.
+    keepAlive: true,
+    keepAliveInitialDelay: bounds.heartbeatMs,
   };
   if (!identity) return createAdaptorServer({ fetch, createServer, serverOptions: times }) as Server;
   const { certificate: cert, key } = identity;

@@ -128,6 +128,12 @@ export class Upgrades {
     const { kernel, feed, named, bounds } = this.#context;
     if (url.pathname === '/v1/events') {
       const query = parsed(feedQuery, queryOf(url.searchParams));
+      if (query.subscription !== undefined && query.to !== undefined) {
+        throw new CloudosError(
+          'REQUEST_MALFORMED',
+          `to=${query.to} was given with a named subscription, which has no end`,
+        );
+      }
       const filter = filtersOf(query, principal);
       assertReached(query.from, kernel.log.head());
       return {
@@ -159,7 +165,7 @@ export class Upgrades {
   #hold(principal: Principal, socket: Duplex, { kind }: SocketService): HeldSession {
     const held: HeldSession = {
       session: openSession(this.#context.access, principal, ({ code }) => {
-        if (held.webSocket) held.webSocket.close(accessEndedCloseCode, code);
+        if (held.webSocket) endNow(held.webSocket, code);
         else socket.destroy();
       }),
       webSocket: undefined,
@@ -184,6 +190,17 @@ export class Upgrades {
       socket.close(1011, body.code);
     }
   }
+}
+
+/** How long a peer whose token has ended may take to close. */
+const endGraceMs = 1_000;
+
+/** Takes nothing more of a peer whose token has ended, and ends the connection whether it answers or not. */
+function endNow(webSocket: WebSocket, reason: string): void {
+  webSocket.removeAllListeners('message');
+  webSocket.close(accessEndedCloseCode, reason);
+  webSocket.resume();
+  setTimeout(() => webSocket.terminate(), endGraceMs).unref();
 }
 
 interface HeldSession {

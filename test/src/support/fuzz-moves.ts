@@ -182,6 +182,27 @@ export const fuzzMoves: Readonly<Record<string, FuzzMove>> = {
     for (let n = 0; n < 3; n++) peer.write(frame(random.pick([0x81, 0x82]), bytes(random, random.between(0, 300))));
     await leave(peer, random);
   },
+  'a feed over plain HTTP that is left': async ({ port, token }, random) => {
+    const peer = new RawPeer(port);
+    const query = `from=start&markers=true&heartbeatMs=100&format=${random.pick(['ndjson', 'sse'])}`;
+    peer.write(`GET /v1/events?${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+    const sign = random.pick(['200 OK', 'control.Heartbeat']);
+    await peer.until(sign, () => peer.received.includes(sign));
+    if (!peer.received.includes(sign)) throw new Error(`no ${sign} in ${peer.received.subarray(0, 300)}`);
+    await leave(peer, random);
+  },
+  'a named subscription that is left': async ({ port, token }, random) => {
+    const peer = new RawPeer(port);
+    const query = `subscription=fuzzed-${random.int(3)}&from=start&markers=true&heartbeatMs=100`;
+    const status = await peer.upgrade(`/v1/events?${query}`, token);
+    if (status !== 101) throw new Error(`the handshake was answered with ${status}`);
+    if (random.chance(0.5)) {
+      const acknowledge = { jsonrpc: '2.0', id: 'done', method: 'acknowledge', params: { position: random.int(40) } };
+      peer.write(frame(0x81, text(JSON.stringify(acknowledge))));
+      await peer.until('the answer', () => peer.received.includes('"id":"done"'));
+    }
+    await leave(peer, random);
+  },
   'a peer that leaves in the middle': async (target, random) => {
     const peer = random.chance(0.5) ? await events(target) : new RawPeer(target.port);
     if (random.chance(0.5)) peer.write('GET /v1/ev');

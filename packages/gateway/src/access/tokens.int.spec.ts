@@ -3,7 +3,7 @@ import { CloudosClient, type Scope, type WebSocketConstructor } from '@cloudos/c
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../gateway.ts';
-import { type Bench, Listener, openBench, until } from '../spec-kit.ts';
+import { type Bench, Listener, openBench, RawConnection, until } from '../spec-kit.ts';
 
 describe('tokens and what is open with them', () => {
   let bench: Bench;
@@ -72,6 +72,25 @@ describe('tokens and what is open with them', () => {
     const again = new Listener(bench.socketUrl('/v1/events'), { headers: token.headers });
     await until('the handshake is refused', () => again.refused !== undefined);
     expect(JSON.parse(again.refused?.body ?? '')).toMatchObject({ code: 'TOKEN_REVOKED' });
+  });
+
+  it('takes nothing more of a peer that does not close when it is told to', async () => {
+    const token = await make(['events:read', 'streams:append', 'guests:exec']);
+    const append = (n: number) => {
+      const events = [{ type: 'x-a-Seen', data: { n } }];
+      return JSON.stringify({ jsonrpc: '2.0', id: n, method: 'append', params: { stream: 'x-a', events } });
+    };
+    const open = (path: string) => new RawConnection(bench.gateway.port).handshake(path, token.headers);
+    const [feed, exec] = [await open('/v1/events'), await open('/v1/instances/web-1/exec?command=cat')];
+    feed.socket.write(maskedText(append(1)));
+    await until('an append is taken', () => bench.kernel.events.revisionOf('x-a') === 0);
+    await until('the command runs', () => bench.kernel.execs.length > 0);
+    await bench.client.revokeToken(token.id);
+    for (const raw of [feed, exec]) await until('it is told to close', () => raw.closeCode() === 4401 || raw.ended);
+    feed.socket.write(maskedText(append(2)));
+    await until('both are cut off', () => feed.ended && exec.ended);
+    await until('the command was ended', () => bench.kernel.execs[0]?.killed === true);
+    expect(bench.kernel.events.revisionOf('x-a')).toBe(0);
   });
 
   it('closes everything of a token when it expires', async () => {
@@ -228,3 +247,9 @@ describe('limits of a token and of an address', () => {
     again.socket.close();
   });
 });
+
+/** A text message as a client frames it, with a mask of zeros. */
+function maskedText(text: string): Buffer {
+  const payload = Buffer.from(text);
+  return Buffer.concat([Buffer.from([0x81, 0xfe, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]), payload]);
+}

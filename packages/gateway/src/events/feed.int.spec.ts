@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { BatchDecoder } from '@cloudos/client';
 import type { RecordedEvent } from '@cloudos/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -264,6 +265,25 @@ describe('the compact subprotocol', () => {
 });
 
 describe('the feed over plain HTTP', () => {
+  it.runIf(process.platform === 'linux')('finds out by TCP itself that a quiet peer is gone', async () => {
+    const reader = await bench.get('/v1/events?from=now&format=ndjson');
+    /** The timers of the gateway's own side of connections: kind, and 1/100 s until it runs out (proc_net_tcp). */
+    const timers = async () =>
+      (await readFile('/proc/net/tcp', 'utf8'))
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .filter(
+          ([, local = '', , state]) =>
+            state === '01' && Number.parseInt(local.split(':')[1] ?? '', 16) === bench.gateway.port,
+        )
+        .map((fields) => (fields[5] ?? '').split(':').map((part) => Number.parseInt(part, 16)));
+    const [kind, hundredths] = (await timers())[0] ?? [];
+    // Keep-alive, and not one of the others, which are about to run out.
+    expect(kind).toBe(2);
+    expect(hundredths).toBeGreaterThan(1_000);
+    await reader.body?.cancel();
+  });
+
   it('goes on as Server-Sent Events after the last id, and as JSON lines', async () => {
     record(10);
     const sse = await bench.get('/v1/events?from=0&heartbeatMs=100', {

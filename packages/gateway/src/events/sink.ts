@@ -61,6 +61,8 @@ export class SocketSink implements Sink {
 
   close({ code, text, isForced }: CloseReason): void {
     this.#webSocket.close(code, closeReason(text));
+    // One that is not read would not hear that its peer has closed too, and both would wait for that.
+    this.#webSocket.resume();
     // A peer that takes nothing does not take the close frame either.
     if (isForced) setTimeout(() => this.#webSocket.terminate(), forcedCloseMs).unref();
   }

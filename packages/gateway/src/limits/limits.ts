@@ -9,6 +9,8 @@ export interface GatewayLimits {
   readonly connectionsPerAddress: number;
   /** Event subscriptions of one token; beyond: SUBSCRIPTIONS_EXCEEDED. */
   readonly subscriptionsPerToken: number;
+  /** Named subscriptions that one token has made and that are kept; beyond: SUBSCRIPTIONS_EXCEEDED. */
+  readonly namedSubscriptionsPerToken: number;
   /** Requests (handshakes too) of one token in a second, on average; beyond: RATE_LIMITED with Retry-After. */
   readonly requestsPerSecondPerToken: number;
   /** The same of one address, whatever its tokens are. */
@@ -23,6 +25,7 @@ export const defaultLimits: GatewayLimits = {
   connectionsPerToken: 2_048,
   connectionsPerAddress: 2_048,
   subscriptionsPerToken: 2_048,
+  namedSubscriptionsPerToken: 256,
   requestsPerSecondPerToken: 500,
   requestsPerSecondPerAddress: 2_000,
   refusalsPerMinutePerAddress: 300,

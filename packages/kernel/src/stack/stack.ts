@@ -29,6 +29,7 @@ const gatewayLimits = z.strictObject({
   connectionsPerToken: atLeastOne,
   connectionsPerAddress: atLeastOne,
   subscriptionsPerToken: atLeastOne,
+  namedSubscriptionsPerToken: atLeastOne,
   requestsPerSecondPerToken: atLeastOne,
   requestsPerSecondPerAddress: atLeastOne,
   refusalsPerMinutePerAddress: atLeastOne,

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CloudosClient, type WebSocketConstructor } from '@cloudos/client';
 import { tokenFileOf } from '@cloudos/gateway';
+import type { RecordedEvent } from '@cloudos/sdk';
 import { SeededRandom } from '@cloudos/testing';
+import { WebSocket } from 'ws';
 import { FeedServer, type Sabotage } from '../feed-server.ts';
 import { until } from '../kernel-process.ts';
 import { flakyWebSocket } from './flaky.ts';
@@ -32,7 +34,12 @@ export interface Outcome extends Report {
   readonly head: number;
   /** Appends of the program that were acknowledged, as it numbered them. */
   readonly acknowledged: readonly string[];
+  /** Positions that two consumers of a named subscription were given, both together. */
+  readonly worked: readonly number[];
 }
+
+/** Events that a consumer of the named subscription has without having acknowledged them. */
+export const inFlightMax = 40;
 
 /** Appends of one lane of the program in one life of the server; from then on it is slow. */
 const appendsPerLife = 300;
@@ -54,6 +61,9 @@ export async function trustRun(options: TrustOptions): Promise<Outcome> {
     await life(0);
     const token = readFileSync(tokenFileOf(directory), 'utf8').trim();
     const target = { url: server.url, token, retryMaxMs: 300 + subscribers };
+    const group = new WorkingGroup(
+      new CloudosClient({ ...target, webSocket: WebSocket as unknown as WebSocketConstructor }),
+    );
     const program = new AppendingProgram(
       new CloudosClient({ ...target, webSocket: flakyWebSocket(random) as unknown as WebSocketConstructor }),
     );
@@ -79,11 +89,13 @@ export async function trustRun(options: TrustOptions): Promise<Outcome> {
     const still = Date.now();
     const head = await server.still();
     await until(async () => (await parties.progress(head)).level === subscribers, leftMs());
+    // Of a broken server they are not told all of it either.
+    const worked = await group.end(options.sabotage ? 0 : acknowledged.length, leftMs());
     const { cpuSeconds } = await parties.progress();
     const seconds = [(Date.now() - still) / 1_000, server.cpuSeconds(), cpuSeconds].map(Math.round);
     onProgress(`round of ${head + 1} events to the end: ${timesOf(seconds)}`);
     await server.kill();
-    return { ...merged(await parties.judge(join(directory, 'log'))), head, acknowledged };
+    return { ...merged(await parties.judge(join(directory, 'log'))), head, acknowledged, worked };
   } finally {
     await parties.end();
     await server.kill();
@@ -110,6 +122,33 @@ function merged(reports: readonly Report[]): Report {
     },
     wrong: reports.flatMap(({ wrong }) => wrong),
   };
+}
+
+/** Two consumers that share what the program appends. */
+class WorkingGroup {
+  readonly #stop = new AbortController();
+  readonly #worked: number[] = [];
+  readonly #done: Promise<void>[];
+
+  constructor(client: CloudosClient) {
+    const handler = (events: readonly RecordedEvent[]) => {
+      for (const { position } of events) this.#worked.push(position);
+    };
+    const options = { types: ['x-test-*'], from: 'start', inFlightMax, retriesMax: 1_000 } as const;
+    const { signal } = this.#stop;
+    this.#done = [0, 1].map(() =>
+      client.work('trust', handler, { ...options, backoff: { initialMs: 10, maxMs: 300 }, signal }),
+    );
+  }
+
+  /** What they were given, when that is so many different events. */
+  async end(events: number, limitMs: number): Promise<readonly number[]> {
+    const failed = Promise.all(this.#done).then(() => true);
+    await Promise.race([failed, until(() => new Set(this.#worked).size >= events, limitMs)]);
+    this.#stop.abort();
+    await failed;
+    return this.#worked;
+  }
 }
 
 /** Appends numbered events on some lanes, each after the one before was acknowledged. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { subprotocols } from '@cloudos/client';
 import { CloudosError } from '@cloudos/sdk';
 import type { WebSocket } from 'ws';
 import { ControlChannel, type ControlHandlers } from '../control-channel.ts';
@@ -36,6 +37,8 @@ export async function serveNamed(
       redeliverMs: query.redeliverMs,
       credit: query.credit ?? Number.POSITIVE_INFINITY,
       bufferMaxBytes: feed.bufferMaxBytes,
+      heartbeatMs: query.heartbeatMs,
+      markers: query.markers ?? webSocket.protocol === subprotocols.compact,
     });
     const channel = new ControlChannel(peerOf(webSocket, sink, context, handlersOf(consumer, subscription, context)));
     early.handTo((data, isBinary) => receive(webSocket, channel, data, isBinary));

@@ -10,10 +10,16 @@ import type { SubscriptionRecord, SubscriptionStore } from './subscription-store
 
 /** Events of one subscription that are with its consumers, or wait for one, at most. */
 export const outstandingMax = 4_096;
+/** The same in bytes, as they cross the wire: no more is read beyond, but for the batch that was begun. */
+export const outstandingMaxBytes = 8 * 1024 * 1024;
+/** Positions that one look for what is still to come passes over at most. */
+const passOverMax = 65_536;
 
 /** An event that was read and is not acknowledged. */
 interface Outstanding {
   readonly event: RecordedEvent;
+  /** Its CloudEvent. */
+  readonly text: string;
   /** Who has it; undefined: it waits for somebody. */
   consumer: NamedConsumer | undefined;
   /** Epoch milliseconds at which somebody else gets it. */
@@ -36,8 +42,10 @@ export class NamedSubscription {
   readonly #consumers = new Set<NamedConsumer>();
   /** By position, in order. */
   readonly #outstanding = new Map<number, Outstanding>();
+  #outstandingBytes = 0;
   #record: SubscriptionRecord;
   #read: number;
+  #looking = false;
   #subscription: Subscription | undefined;
   #roomy: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -104,17 +112,48 @@ export class NamedSubscription {
     for (const [position, entry] of this.#outstanding) {
       if (entry.consumer !== consumer || !isDone(position)) continue;
       this.#outstanding.delete(position);
+      this.#outstandingBytes -= entry.text.length;
       consumer.taken--;
     }
-    const [first] = this.#outstanding.keys();
-    const cursor = first === undefined ? this.#read : first - 1;
-    if (cursor > this.#record.cursor) {
-      this.#record = { ...this.#record, cursor };
-      await this.#store.put(this.#record);
-    }
+    await this.#moveCursor();
     this.#makeRoom();
     this.dispatch();
     return this.#record.cursor;
+  }
+
+  /**
+   * Moves the cursor over what does not match, as far as nothing is left to be done: who waits for rare events is level too,
+   * and does not begin far behind after a restart.
+   */
+  async passOver(): Promise<void> {
+    const { log } = this.#kernel;
+    const from = this.#read + 1;
+    const to = Math.min(log.head(), from + passOverMax - 1);
+    if (this.#looking || this.#outstanding.size > 0 || to < from) return;
+    this.#looking = true;
+    try {
+      const { matches, liveFilter } = this.#filter;
+      for await (const batch of log.read({ from, to, ...(liveFilter && { filter: liveFilter }) })) {
+        // It comes by itself.
+        if (!matches || batch.some(matches)) return;
+      }
+      if (this.#outstanding.size > 0 || this.#read >= from) return;
+      this.#read = to;
+      await this.#moveCursor();
+    } catch (error) {
+      // What was removed meanwhile, and the end of the log, its subscription tells of.
+      if (!hasCode(error, 'LOG_TRIMMED') && !hasCode(error, 'LOG_CLOSED')) throw error;
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #moveCursor(): Promise<void> {
+    const [first] = this.#outstanding.keys();
+    const cursor = first === undefined ? this.#read : first - 1;
+    if (cursor <= this.#record.cursor) return;
+    this.#record = { ...this.#record, cursor };
+    await this.#store.put(this.#record);
   }
 
   /** Hands out what waits, to one consumer after the other. */
@@ -129,8 +168,7 @@ export class NamedSubscription {
       entry.consumer = consumer;
       entry.deadline = Date.now() + consumer.redeliverMs;
       entry.deliveries++;
-      consumer.taken++;
-      consumer.credit--;
+      consumer.give(entry.text.length);
       const entries = given.get(consumer);
       if (entries) entries.push(entry);
       else given.set(consumer, [entry]);
@@ -152,8 +190,7 @@ export class NamedSubscription {
   }
 
   /** The CloudEvent; one that is not told for the first time says so. */
-  #text({ event, deliveries }: Outstanding): string {
-    const text = this.#writer.write(event);
+  #text({ text, deliveries }: Outstanding): string {
     return deliveries > 1 ? `${text.slice(0, -1)},"deliveries":${deliveries}}` : text;
   }
 
@@ -168,9 +205,11 @@ export class NamedSubscription {
     this.#subscription = log.subscribe({
       next: (batch) => {
         for (const event of batch) {
-          this.#read = event.position;
+          this.#read = Math.max(this.#read, event.position);
           if (matches && !matches(event)) continue;
-          this.#outstanding.set(event.position, { event, consumer: undefined, deadline: 0, deliveries: 0 });
+          const text = this.#writer.write(event);
+          this.#outstandingBytes += text.length;
+          this.#outstanding.set(event.position, { event, text, consumer: undefined, deadline: 0, deliveries: 0 });
         }
         this.dispatch();
       },
@@ -184,14 +223,18 @@ export class NamedSubscription {
   }
 
   #room(): Promise<void> {
-    if (this.#outstanding.size < outstandingMax / 2) return Promise.resolve();
+    if (this.#hasRoom) return Promise.resolve();
     return new Promise((resolve) => {
       this.#roomy = resolve;
     });
   }
 
+  get #hasRoom(): boolean {
+    return this.#outstanding.size < outstandingMax / 2 && this.#outstandingBytes < outstandingMaxBytes / 2;
+  }
+
   #makeRoom(): void {
-    if (this.#outstanding.size >= outstandingMax / 2) return;
+    if (!this.#hasRoom) return;
     this.#roomy?.();
     this.#roomy = undefined;
   }
@@ -211,10 +254,11 @@ export class NamedSubscription {
   #stop(): void {
     this.#subscription?.unsubscribe();
     this.#subscription = undefined;
-    this.#makeRoom();
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#outstanding.clear();
+    this.#outstandingBytes = 0;
+    this.#makeRoom();
     this.#read = this.#record.cursor;
     this.#onIdle();
   }

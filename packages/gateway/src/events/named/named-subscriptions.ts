@@ -15,15 +15,18 @@ export class NamedSubscriptions {
   readonly #store: SubscriptionStore;
   readonly #writer: CloudEventWriter;
   readonly #open = new Map<string, NamedSubscription>();
+  readonly #perTokenMax: number;
 
-  private constructor(kernel: Kernel, store: SubscriptionStore) {
+  private constructor(kernel: Kernel, store: SubscriptionStore, perTokenMax: number) {
     this.#kernel = kernel;
+    this.#perTokenMax = perTokenMax;
     this.#store = store;
     this.#writer = new CloudEventWriter(kernel.status().stack);
   }
 
-  static async open(kernel: Kernel, stateDir: string): Promise<NamedSubscriptions> {
-    return new NamedSubscriptions(kernel, await SubscriptionStore.open(stateDir));
+  /** @param perTokenMax subscriptions that one token may have made, connected or not */
+  static async open(kernel: Kernel, stateDir: string, perTokenMax: number): Promise<NamedSubscriptions> {
+    return new NamedSubscriptions(kernel, await SubscriptionStore.open(stateDir), perTokenMax);
   }
 
   /**
@@ -46,6 +49,8 @@ export class NamedSubscriptions {
     // Somebody else may have been faster meanwhile.
     const other = this.#open.get(name);
     if (other) return other;
+    // Or have deleted it: nobody would end one that is kept nowhere.
+    if (!this.#store.get(name)) throw notFound(name);
     const subscription = new NamedSubscription(this.#kernel, this.#store, record, compiled, this.#writer, () => {
       if (this.#open.get(name) === subscription) this.#open.delete(name);
     });
@@ -75,10 +80,14 @@ export class NamedSubscriptions {
   }
 
   async #create(name: string, principal: Principal, filter: EventFilter, from: number): Promise<SubscriptionRecord> {
-    if (this.#store.list().length >= subscriptionsMax) {
+    const kept = this.#store.list();
+    const own = kept.filter(({ owner }) => owner === principal.id).length;
+    if (kept.length >= subscriptionsMax || own >= this.#perTokenMax) {
+      const [max, whose] =
+        own >= this.#perTokenMax ? [this.#perTokenMax, ` of the token ${principal.id}`] : [subscriptionsMax, ''];
       throw new CloudosError(
         'SUBSCRIPTIONS_EXCEEDED',
-        `${subscriptionsMax} named subscriptions are kept, as many as may be`,
+        `${max} named subscriptions${whose} are kept, as many as may be`,
         {
           remedy: 'Delete those that nobody uses: `cloudos subscription list`.',
         },
