@@ -25,7 +25,10 @@ const diskModules = [
   'virtio_pci',
   'virtio_blk',
 ];
-const otherModules = ['virtio_console', 'failover', 'net_failover', 'virtio_net', 'cdrom', 'isofs', 'button', 'evdev'];
+const otherModules = [
+  ...['virtio_console', 'failover', 'net_failover', 'virtio_net', 'cdrom', 'isofs', 'button', 'evdev'],
+  ...['fuse', 'virtiofs'],
+];
 const diskBytes = 32 * 2 ** 20;
 /** Of the disk that boots by itself: room for kernel and initrd beside the system. */
 const bootDiskBytes = 48 * 2 ** 20;
@@ -102,7 +105,10 @@ export async function vmFiles(): Promise<string> {
 async function unpackedPackages(cache: string): Promise<string> {
   const directory = join(
     cache,
-    `packages-${createHash('sha256').update(packages.join(' ')).digest('hex').slice(0, 8)}`,
+    `packages-${createHash('sha256')
+      .update([...packages, ...diskModules, ...otherModules].join(' '))
+      .digest('hex')
+      .slice(0, 8)}`,
   );
   if (existsSync(directory)) return directory;
   const work = await mkdtemp(join(cache, '.packages-'));

@@ -1,18 +1,25 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore, importImage } from '@cloudos/images';
 import { damage, obstacleToTestImages, obstacleToVmImage, vmImage } from '@cloudos/test-images';
 import { guestTraces } from '@cloudos/testing';
+import { afterAll } from 'vitest';
 import { fillDisk } from './full-disk.fixture.ts';
 import plugin from './index.ts';
 
 const mebibyte = 2 ** 20;
 
+const hostPath = mkdtempSync(join(tmpdir(), 'cloudos-given-'));
+afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
+
 guestConformance(plugin, {
   image: 'vm:1',
-  config: { memoryBytes: 128 * mebibyte, diskBytes: 64 * mebibyte },
+  config: { memoryBytes: 128 * mebibyte, diskBytes: 64 * mebibyte, hostPaths: [hostPath] },
+  hostPath,
   prepare: (stateDir) => vmImage(ImageStore.of(stateDir)),
   prerequisite: () => obstacleToTestImages() ?? obstacleToVmImage(),
   programs: shellPrograms,

@@ -11,6 +11,8 @@ export interface HardwareOptions extends MachineShape {
   readonly mac: string | undefined;
   /** The chardev that the serial port is connected to. */
   readonly console: 'out' | 'console';
+  /** Paths of the node, over the chardev `fs`. */
+  readonly mounts?: boolean;
   /** A file that the memory begins as (or is, where it is shared). Absent: memory of its own. */
   readonly memory?: { readonly file: string; readonly share: boolean } | undefined;
 }
@@ -53,13 +55,14 @@ export function hardware(options: HardwareOptions): string[] {
     ...['-device', 'virtio-blk-pci,drive=seed'],
     ...['-device', `virtio-net-pci,netdev=n0,romfile=${mac === undefined ? '' : `,mac=${mac}`}`],
     ...['-object', 'rng-builtin,id=rng', '-device', 'virtio-rng-pci,rng=rng'],
+    ...(options.mounts ? ['-device', 'vhost-user-fs-pci,chardev=fs,tag=fs'] : []),
     ...kernel(options.boot),
   ];
 }
 
-function memory({ memoryMiB, memory: given }: HardwareOptions): string[] {
+function memory({ memoryMiB, memory: given, mounts }: HardwareOptions): string[] {
   const object = `id=ram,size=${memoryMiB}M`;
-  if (!given) return ['-object', `memory-backend-ram,${object}`];
+  if (!given) return ['-object', mounts ? `memory-backend-memfd,${object},share=on` : `memory-backend-ram,${object}`];
   return ['-object', `memory-backend-file,${object},mem-path=${given.file},share=${given.share ? 'on' : 'off'}`];
 }
 

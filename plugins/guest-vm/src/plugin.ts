@@ -6,6 +6,7 @@ import {
   buildAgent,
   buildObstacle,
   createVmDriver,
+  mountsObstacle,
   type VmDriver,
   type VmHost,
   VmImages,
@@ -23,6 +24,8 @@ const gibibyte = 2 ** 30;
 
 export const vmGuestConfig = z.strictObject({
   ...vmConfigShape,
+  /** Directories of the node; guests may mount what lies in them. */
+  hostPaths: z.array(z.string().startsWith('/', 'an absolute path')).max(100).default([]),
   /** How long the start of a guest may take: complete systems boot for a minute where they are emulated. */
   startTimeoutMs: z.int().min(100).max(600_000).default(180_000),
   /** Memory of a guest without a limit. */
@@ -81,6 +84,7 @@ export const guestVm = definePlugin({
     pidsLimit: true,
     diskLimit: true,
     readOnlyRoot: true,
+    mounts: true,
     secrets: true,
   },
   config: vmGuestConfig,
@@ -113,6 +117,7 @@ async function makeRuntime(host: VmHost, config: VmGuestConfig): Promise<VmRunti
     accelerator: host.accelerator.accelerator,
     images,
     stateDir,
+    hostPaths: config.hostPaths,
     seed,
     templates,
     memoryBytes: config.memoryBytes,
@@ -127,6 +132,7 @@ async function makeRuntime(host: VmHost, config: VmGuestConfig): Promise<VmRunti
     pidsLimit: true,
     diskLimit: true,
     pause: true,
+    mounts: mountsObstacle() === undefined,
     cloudInit: 'NoCloud',
   };
   return { flavour, carrier: bareCarrier(host), features, warnings: [] };

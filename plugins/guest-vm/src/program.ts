@@ -1,4 +1,4 @@
-import type { ExecDefaults, Fields, Vm } from '@cloudos/qemu';
+import { type ExecDefaults, type Fields, mountFields, type Vm } from '@cloudos/qemu';
 import { ownOf } from './vm-spec.ts';
 
 /** What the agent is told to run. */
@@ -11,5 +11,6 @@ export function programFields(state: Vm['state'], { env, workingDir, user }: Exe
     ['user', String(user)],
     ...(limits.pids > 0 ? [['pids', String(limits.pids)] as const] : []),
     ...(readOnlyRoot ? [['readonly', '1'] as const] : []),
+    ...mountFields(state.spec, 0),
   ];
 }

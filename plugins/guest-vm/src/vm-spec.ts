@@ -25,11 +25,11 @@ export function checkSpec({ instance, template }: GuestSpec): void {
   if (memoryBytes > 0 && memoryBytes < memoryMinBytes) {
     refuse(`a virtual machine with Linux needs ${memoryMinBytes} bytes of memory at the least, not ${memoryBytes}`);
   }
-  if (template.mounts?.length) refuse('paths of the node cannot be mounted in a virtual machine');
   if (template.workingDir !== undefined && !template.workingDir.startsWith('/')) {
     refuse(`the working directory ${template.workingDir} is not an absolute path`);
   }
   if (template.command?.length || template.args?.length) return;
   if (pids > 0) refuse('a limit of processes needs a command: it is that of the program, not of the whole system');
+  if (template.mounts?.length) refuse('paths of the node need a command: its agent mounts them');
   if (template.readOnlyRoot) refuse('a read-only root needs a command: a complete system writes to its own');
 }

@@ -7,8 +7,10 @@ import { type DiskImage, diskFiles } from '@cloudos/images';
 import {
   AgentConnections,
   beginAsCopy,
+  checkMachineMounts,
   execByAgent,
   explainEnd,
+  hasMounts,
   identity,
   type Machine,
   machineDir,
@@ -40,6 +42,8 @@ import { checkSpec, type Own, ownOf } from './vm-spec.ts';
 const mebibyte = 2 ** 20;
 /** QEMU's own: the buffer for translated code and its tables; 150 MB of a machine with 128 MiB were measured. */
 const overheadBytes = 256 * mebibyte;
+/** What serves mounts, beside QEMU. */
+const daemonBytes = 64 * mebibyte;
 const askMaxMs = 5_000;
 const seedFile = 'seed.iso';
 /**
@@ -54,6 +58,8 @@ export interface VmGuestOptions {
   readonly accelerator: 'kvm' | 'tcg';
   readonly images: VmImages;
   readonly stateDir: string;
+  /** Directories whose paths guests may mount. */
+  readonly hostPaths: readonly string[];
   readonly seed: SeedOptions;
   readonly templates: VmTemplates;
   /** Memory of a guest without a limit. */
@@ -77,6 +83,7 @@ export class VmGuestFlavour implements VmFlavour {
 
   async admit(spec: GuestSpec): Promise<Readonly<Record<string, unknown>>> {
     checkSpec(spec);
+    await checkMachineMounts(spec, this.#options.hostPaths);
     const image = await this.#image(spec.template.image);
     const { command = [], args = [] } = spec.template;
     const own: Own = {
@@ -112,7 +119,8 @@ export class VmGuestFlavour implements VmFlavour {
     try {
       const image = await this.#image(own.digest);
       const overlay = join(directory, machineDir, overlayFile);
-      if (image.clonable && own.command.length > 0) {
+      // The state of a machine does not go into one with mounts.
+      if (image.clonable && own.command.length > 0 && !hasMounts(state.spec)) {
         await copyOverlay((await this.#template(state, image)).disk, overlay);
         await writeFile(join(directory, untouched), '');
       } else {
@@ -167,18 +175,21 @@ export class VmGuestFlavour implements VmFlavour {
     const template = existsSync(join(directory, copied)) ? await this.#template(state, image) : undefined;
     const files = [disk, template?.seed ?? join(directory, seedFile), ...[kernel ?? [], initrd ?? []].flat()];
     const hasProgram = own.command.length > 0;
+    const mounts = await checkMachineMounts(state.spec, this.#options.hostPaths);
     return {
       args: hardware({
         ...shape,
         mac: state.network?.mac,
         console: hasProgram ? 'console' : 'out',
+        mounts: mounts.length > 0,
         ...(template ? { memory: { file: `/dev/fd/${3 + files.length}`, share: false } } : {}),
       }),
       files: [...files, ...(template ? [template.memoryFile] : [])],
-      memoryBytes: shape.memoryMiB * mebibyte + overheadBytes,
+      memoryBytes: shape.memoryMiB * mebibyte + overheadBytes + (mounts.length > 0 ? daemonBytes : 0),
       disks: [overlayFile],
-      shape: `vm ${own.digest} ${shape.memoryMiB}M ${shape.vcpus} ${own.diskBytes} ${hasProgram ? 'program' : 'console'}`,
+      shape: `vm ${own.digest} ${shape.memoryMiB}M ${shape.vcpus} ${own.diskBytes} ${hasProgram ? 'program' : 'console'}${mounts.length > 0 ? ' mounts' : ''}`,
       console: hasProgram,
+      ...(mounts.length > 0 ? { mounts: { mounts } } : {}),
       incoming: template !== undefined,
       offloads: !image.clonable,
     };
