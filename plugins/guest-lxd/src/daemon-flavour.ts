@@ -14,6 +14,8 @@ export interface DaemonFlavour {
   readonly program: string | undefined;
   /** Environment variable with the directory that the daemon keeps everything in. */
   readonly directoryVariable: string;
+  /** Environment variable with the directory in which it looks for snippets for LXC. */
+  readonly templatesVariable: string;
   /** Where a daemon that a package of the system has started listens; the first is that of Debian. */
   readonly sockets: readonly string[];
   /** Group whose members may use a shared daemon. */
@@ -32,6 +34,7 @@ export function daemonFlavour(flavour: Flavour): DaemonFlavour {
       name: 'incusd',
       program: findTool('incusd') ?? incusPrograms.find((path) => existsSync(path)),
       directoryVariable: 'INCUS_DIR',
+      templatesVariable: 'INCUS_LXC_TEMPLATE_CONFIG',
       sockets: ['/var/lib/incus/unix.socket', '/run/incus/unix.socket'],
       group: 'incus-admin',
       remedy: 'apt-get install incus-base',
@@ -42,6 +45,7 @@ export function daemonFlavour(flavour: Flavour): DaemonFlavour {
     name: 'lxd',
     program: findTool('lxd'),
     directoryVariable: 'LXD_DIR',
+    templatesVariable: 'LXD_LXC_TEMPLATE_CONFIG',
     sockets: ['/var/lib/lxd/unix.socket', '/var/snap/lxd/common/lxd/unix.socket'],
     group: 'lxd',
     remedy: 'apt-get install lxd',

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DetachedDaemon, digest, findTool, LoopVolume, runCommand, unmountBelow } from '@cloudos/host-tools';
@@ -8,6 +8,8 @@ import { LxdClient } from './lxd-client.ts';
 import { noQuotas, poolRemedy, StoragePool } from './storage-pool.ts';
 
 const stopMaxMs = 10_000;
+/** What packages of the system add to every container of LXC (lxc.container.conf(5), `lxc.include`). */
+const lxcSnippets = '/usr/share/lxc/config/common.conf.d';
 
 export interface OwnDaemonOptions {
   readonly dataDir: string;
@@ -104,10 +106,20 @@ export class OwnDaemon {
     return new DetachedDaemon({
       program,
       args: ['--group', 'root'],
-      env: { [this.#flavour.directoryVariable]: this.#directory },
+      env: { [this.#flavour.directoryVariable]: this.#directory, ...this.#withoutIdleHooks() },
       logFile: this.#logFile,
       identityFile: join(this.#dataDir, `${this.flavour}.json`),
     });
+  }
+
+  /**
+   * LXCFS hooks programs into every container: some for its start, and one that sleeps half a second when it has stopped.
+   * Where LXCFS does not run they do nothing, and the daemon is told of no snippets for LXC, should there be no others.
+   */
+  #withoutIdleHooks(): Record<string, string> {
+    const snippets = existsSync(lxcSnippets) ? readdirSync(lxcSnippets).filter((name) => name.endsWith('.conf')) : [];
+    if (existsSync('/var/lib/lxcfs/proc') || snippets.some((name) => name !== '00-lxcfs.conf')) return {};
+    return { [this.#flavour.templatesVariable]: join(this.#directory, 'no-templates') };
   }
 
   get #logFile(): string {
