@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { CloudosError, type GuestSpec, messageOf } from '@cloudos/sdk';
+import { CloudosError, type GuestSpec, hasCode, messageOf } from '@cloudos/sdk';
 import type { GuestRecord } from './guest-record.ts';
 import { memoryKeys, otherLimitKeys } from './instance-config.ts';
 import type { LxdEnvironment } from './instance-life.ts';
@@ -40,7 +40,12 @@ export async function changeLimits(environment: LxdEnvironment, record: GuestRec
     if (root.sizeBytes > 0 && (state.disk?.root?.usage ?? 0) > root.sizeBytes) {
       throw tooMuch(instance, `disk than ${after.diskBytes} bytes`);
     }
-    steps.push({ apply: root.apply, undo: root.undo });
+    // The daemon writes a file into the root with each change, for which a full one has room only when it has become larger.
+    const grows = before.diskBytes > 0 && (after.diskBytes === 0 || after.diskBytes > before.diskBytes);
+    steps.splice(grows ? 0 : steps.length, 0, {
+      apply: () => withinDisk(instance, after.diskBytes, root),
+      undo: root.undo,
+    });
   }
   await allOrNone(steps);
 }
@@ -67,6 +72,17 @@ async function withinUse(instance: string, memoryBytes: number, state: InstanceS
   } catch (error) {
     if (!isRunning(state) || !/resource busy/i.test(messageOf(error))) throw error;
     throw tooMuch(instance, `memory than ${memoryBytes} bytes`, error);
+  }
+}
+
+/** What is not written yet is not counted yet: the daemon finds out when it writes to the root. */
+async function withinDisk(instance: string, diskBytes: number, { apply, undo }: Step): Promise<void> {
+  try {
+    await apply();
+  } catch (error) {
+    if (!hasCode(error, 'DISK_FULL')) throw error;
+    await undo().catch(() => {}); // told is what failed first
+    throw tooMuch(instance, `disk than ${diskBytes} bytes`, error);
   }
 }
 

@@ -142,6 +142,18 @@ describe.skipIf(obstacle !== undefined)(`faults under instances of ${flavour} ($
     session.end();
     expect(await session.exitCode).not.toBe(0);
     expect(said).toMatch(/Disk quota exceeded/);
+    const limits = { cpuMillis: 0, memoryBytes: 0, pids: 0 };
+    await driver.resize('limited', { limits: { ...limits, diskBytes: 4 * diskBytes } });
+    const wide = await driver.exec('limited', { command: ['dd', 'if=/dev/zero', 'of=/more', 'bs=1M', 'count=32'] });
+    wide.end();
+    expect(await wide.exitCode).toBe(0);
+    const tooLittle = driver.resize('limited', { limits: { ...limits, diskBytes } });
+    await expect(tooLittle).rejects.toMatchObject({ code: 'GUEST_STATE' });
+    await (await driver.exec('limited', { command: ['rm', '/more'] })).exitCode;
+    await until('the room to be given back', () => {
+      execFileSync('btrfs', ['filesystem', 'sync', join(dirname(daemon.socket), 'storage-pools/default')]);
+      return driver.resize('limited', { limits: { ...limits, diskBytes } }).catch(() => undefined);
+    });
     // What changed owners in its image counts as its own with the daemon: some bookkeeping of the file system.
     expect((await driver.stats('limited')).diskBytes ?? 0).toBeLessThanOrEqual(diskBytes + 2 ** 20);
     await driver.remove('limited');
