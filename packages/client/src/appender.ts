@@ -20,8 +20,11 @@ export interface AppenderOptions {
   readonly backoff?: BackoffBounds;
 }
 
-/** Appends in one message: few enough that the first are under way while the last are still being made. */
-const appendsOfMessageMax = 256;
+/**
+ * Appends in one message: few enough that the first are under way while the last are still being made, and that most messages
+ * are within what a server of Node.js reads at a time, 64 KiB.
+ */
+const appendsOfMessageMax = 128;
 /** Characters in one message, unless a single append has more. */
 const charactersOfMessageMax = 256 * 1024;
 
