@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, watch } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, watch } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -235,8 +235,13 @@ export async function prepareRun(store: VmStore, name: string): Promise<void> {
   for (let index = 1; index < guestContainersMax; index++) {
     left.push(join(machineDir, `out${index}`), join(machineDir, `err${index}`));
   }
-  const paths = [join(store.exitsDir, name), ...left.map((file) => join(directory, file))];
-  await Promise.all(paths.map((path) => rm(path, { force: true })));
+  // Most runs are the first, and find none of them.
+  const found = new Set([
+    ...namesIn(directory),
+    ...namesIn(join(directory, machineDir)).map((file) => join(machineDir, file)),
+  ]);
+  const paths = left.filter((file) => found.has(file)).map((file) => join(directory, file));
+  await Promise.all([join(store.exitsDir, name), ...paths].map((path) => rm(path, { force: true })));
   // Has its room before it is needed: how QEMU ended is recorded on a full disk, too.
   await writeFile(join(directory, 'ended'), `${' '.repeat(endRecordBytes)}\n`, { mode: 0o600 });
 }
@@ -271,6 +276,14 @@ export async function startScript(file: string, text: string, input: 'ignore' | 
   child.removeAllListeners('exit');
   child.unref();
   return () => child.stdin?.end();
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
 }
 
 function readText(path: string): string | undefined {
