@@ -31,6 +31,7 @@ export {
   workloadRemoved,
 } from './events.ts';
 export { type FiredFault, firedFaultsMax, SeededFaults } from './faults.ts';
+export { fullDirectory } from './full-directory.ts';
 export { type GuestDirectories, guestTraces } from './guest-traces.ts';
 export { Life } from './mortal.ts';
 export {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore } from '@cloudos/images';
 import { counterImage, damage, obstacleToTestImages, shellImage } from '@cloudos/test-images';
-import { guestTraces } from '@cloudos/testing';
+import { fullDirectory, guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
 import plugin from './index.ts';
 import { findKernel } from './linux-kernel.ts';
@@ -24,6 +24,7 @@ guestConformance(plugin, {
   commands: busyboxCommands,
   memoryLimitBytes: 96 * 2 ** 20,
   traces: guestTraces,
+  fillDisk: ({ dataDir }) => fullDirectory(join(dataDir, 'guests')),
   async damagedImage(stateDir) {
     const store = ImageStore.of(stateDir);
     return damage(store, await counterImage(store));

@@ -5,7 +5,7 @@ import { findTool } from '@cloudos/host-tools';
 import { ImageStore, importImage } from '@cloudos/images';
 import type { GuestStatus } from '@cloudos/sdk';
 import { damage } from '@cloudos/test-images';
-import { guestTraces } from '@cloudos/testing';
+import { fullDirectory, guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
 import { engineIsMissing, startEngine } from './engine.fixture.ts';
 import plugin from './index.ts';
@@ -27,6 +27,7 @@ const options: GuestConformanceOptions = {
   programs: unikernelPrograms,
   memoryLimitBytes: 16 * 2 ** 20,
   traces: guestTraces,
+  fillDisk: ({ dataDir }) => fullDirectory(join(dataDir, 'guests')),
   async damagedImage(stateDir) {
     const from = join(stateDir, 'other.elf');
     await writeFile(from, Buffer.concat([await readFile(unikernel.path), Buffer.from('another')]));

@@ -6,9 +6,8 @@ import { join } from 'node:path';
 import { busyboxCommands, guestConformance, shellPrograms } from '@cloudos/conformance';
 import { ImageStore, importImage } from '@cloudos/images';
 import { damage, obstacleToTestImages, obstacleToVmImage, vmImage } from '@cloudos/test-images';
-import { guestTraces } from '@cloudos/testing';
+import { fullDirectory, guestTraces } from '@cloudos/testing';
 import { afterAll } from 'vitest';
-import { fillDisk } from './full-disk.fixture.ts';
 import plugin from './index.ts';
 
 const mebibyte = 2 ** 20;
@@ -24,7 +23,7 @@ guestConformance(plugin, {
   prerequisite: () => obstacleToTestImages() ?? obstacleToVmImage(),
   programs: shellPrograms,
   commands: busyboxCommands,
-  fillDisk,
+  fillDisk: ({ dataDir }) => fullDirectory(join(dataDir, 'guests')),
   memoryLimitBytes: 128 * mebibyte,
   traces: guestTraces,
   async damagedImage(stateDir) {
