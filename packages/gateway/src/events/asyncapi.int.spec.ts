@@ -1,3 +1,5 @@
+import asyncApiSchema from '@asyncapi/specs/schemas/3.0.0.json' with { type: 'json' };
+import { Ajv } from 'ajv';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Bench, openBench, until } from '../spec-kit.ts';
@@ -33,6 +35,16 @@ describe('the AsyncAPI document', () => {
   const fitting = (message: unknown) => [...byName].filter(([, fits]) => fits(message)).map(([name]) => name);
   const told = (operation: 'tell' | 'ask') =>
     document.operations[operation].messages.map(({ $ref }) => $ref.split('/').at(-1));
+
+  it('is valid against the schema of AsyncAPI 3.0', () => {
+    // It brings the schema of schemas itself.
+    const ajv = new Ajv({ strict: false, validateFormats: false, meta: false, validateSchema: false });
+    const valid = ajv.compile(asyncApiSchema);
+    expect([valid(document), valid.errors]).toEqual([true, null]);
+    // It would say so if it were not.
+    const { tell } = document.operations;
+    expect(valid({ ...document, operations: { tell: { ...tell, action: 'shout' } } })).toBe(false);
+  });
 
   it('has examples that match their schemas, and data schemas that match the vocabulary', () => {
     expect(document.asyncapi).toBe('3.0.0');

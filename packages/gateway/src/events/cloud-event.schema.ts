@@ -1,6 +1,7 @@
-import type { CloudEvent, EventsPage } from '@cloudos/client';
+import { type CloudEvent, type ControlName, controlTypePrefix, type EventsPage } from '@cloudos/client';
 import { z } from 'zod';
 import { count, describes, positionOrNone } from '../routes/shapes.ts';
+import { controlMarkers } from './control-schemas.ts';
 
 export const cloudEvent = describes<CloudEvent>()(
   z.object({
@@ -22,6 +23,22 @@ export const cloudEvent = describes<CloudEvent>()(
     data: z.unknown(),
   }),
 );
+
+/** A marker where every message is a CloudEvent. */
+function controlEvent<Name extends ControlName>(name: Name) {
+  return z.object({
+    specversion: z.literal('1.0'),
+    type: z.literal(`${controlTypePrefix}${name}`),
+    source: z.string(),
+    id: z.string(),
+    time: z.iso.datetime(),
+    datacontenttype: z.literal('application/json'),
+    data: controlMarkers[name].data,
+  });
+}
+
+/** A line of the feed as JSON lines. */
+export const feedLine = z.union([cloudEvent, controlEvent('Live'), controlEvent('Heartbeat'), controlEvent('Gap')]);
 
 export const eventsPageSchema = describes<EventsPage>()(
   z.object({ events: z.array(cloudEvent), head: positionOrNone, next: count.optional() }),

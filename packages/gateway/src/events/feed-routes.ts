@@ -7,7 +7,7 @@ import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
 import { type GatewayEnv, type Route, route } from '../routes/route.ts';
 import { asyncApiDocument } from './asyncapi.ts';
-import { eventsPageSchema } from './cloud-event.schema.ts';
+import { eventsPageSchema, feedLine } from './cloud-event.schema.ts';
 import type { Feed } from './feed.ts';
 import { compileFilters } from './feed-filter.ts';
 import { feedQuery, filtersOf, startOf } from './feed-query.ts';
@@ -42,7 +42,7 @@ export function eventRoutes(context: FeedRouteContext): Route[] {
         description: 'Events in the order asked for; `next` is the `from` of the next page, where there is one.',
         content: {
           'application/json': eventsPageSchema,
-          [streamForms.ndjson.contentType]: undefined,
+          [streamForms.ndjson.contentType]: feedLine,
           [streamForms.sse.contentType]: undefined,
         },
       },

@@ -70,8 +70,10 @@ function operation(each: Route, schemas: Record<string, JsonObject>): JsonObject
   const name = `${id[0]?.toUpperCase()}${id.slice(1)}`;
   const content: Record<string, JsonObject> = {};
   for (const [type, schema] of Object.entries(answer.content)) {
-    if (schema) schemas[`${name}Answer`] = schemaOf(schema, 'output');
-    content[type] = schema ? { schema: reference(`${name}Answer`) } : {};
+    // Of lines, what one of them is.
+    const of = type === json ? `${name}Answer` : `${name}Line`;
+    if (schema) schemas[of] = schemaOf(schema, 'output');
+    content[type] = schema ? { schema: reference(of) } : {};
   }
   if (body) schemas[`${name}Request`] = schemaOf(body, 'input');
   return {
