@@ -1,23 +1,9 @@
-import { isSubnet } from '@cloudos/node-network';
+import { networkConfig } from '@cloudos/node-network';
 import { z } from 'zod';
-
-const subnet = z.string().refine(isSubnet, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
 
 /** Fields of configuration that the runtimes on QEMU share, for a `z.strictObject`. */
 export const vmConfigShape = {
-  network: z
-    .strictObject({
-      /** `bridge` gives each guest an address (root); `ports` forwards its TCP ports on 127.0.0.1; `auto`: what is possible. */
-      mode: z.enum(['auto', 'bridge', 'ports']).default('auto'),
-      /** Default: the first free of `cloudos0`, `cloudos1`, …; the guests of a node share one. */
-      bridge: z
-        .string()
-        .regex(/^[a-z][a-z0-9.-]{0,14}$/, 'an interface name of at most 15 characters')
-        .optional(),
-      /** Default: a /24 of 198.18.0.0/15 by the number of the bridge. */
-      subnet: subnet.optional(),
-    })
-    .prefault({}),
+  network: networkConfig,
   /** `auto`: KVM where a timed probe proves it sound, else TCG. */
   accelerator: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
   /** User that QEMU runs as, where the driver is root. */

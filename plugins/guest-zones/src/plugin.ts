@@ -1,6 +1,6 @@
 import { ControlGroups, digest } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
-import { isSubnet, NodeNetwork } from '@cloudos/node-network';
+import { NodeNetwork, networkConfig } from '@cloudos/node-network';
 import { CloudosError, definePlugin, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { z } from 'zod';
@@ -18,26 +18,12 @@ import { ZoneStore } from './zone-state.ts';
 import { ZoneWatch } from './zone-watch.ts';
 import { ZonesDriver } from './zones.driver.ts';
 
-const subnet = z.string().refine(isSubnet, 'an IPv4 subnet such as 198.18.0.0/24 (prefix 8 to 29, no host bits)');
-
 export const zonesConfig = z.strictObject({
   /** `smartos` makes zones with vmadm, `linux` with what any Linux has; `auto`: what this machine is. */
   driver: z.enum(['auto', 'linux', 'smartos']).default('auto'),
   /** What only the driver `smartos` asks. The settings of the network of Linux mean nothing to it. */
   smartos: smartosConfig.prefault({}),
-  network: z
-    .strictObject({
-      /** `bridge` gives each zone an address (root); `ports` forwards its TCP ports on 127.0.0.1; `auto`: what is possible. */
-      mode: z.enum(['auto', 'bridge', 'ports']).default('auto'),
-      /** Default: the first free of `cloudos0`, `cloudos1`, …. */
-      bridge: z
-        .string()
-        .regex(/^[a-z][a-z0-9.-]{0,14}$/, 'an interface name of at most 15 characters')
-        .optional(),
-      /** Default: a /24 of 198.18.0.0/15 by the number of the bridge. */
-      subnet: subnet.optional(),
-    })
-    .prefault({}),
+  network: networkConfig,
   logs: z
     .strictObject({
       /** Of the current file of each stream; one older file of that size is kept beside it. */
