@@ -151,9 +151,11 @@ describe.skipIf(obstacle !== undefined)(
           livenessProbe: {
             exec: { command: ['test', '!', '-e', '/tmp/broken'] },
             periodSeconds: 1,
+            // It fails for what it finds, not because the machine is busy.
+            timeoutSeconds: 60,
             failureThreshold: 1,
           },
-          readinessProbe: { exec: { command: ['test', '-d', '/tmp'] }, periodSeconds: 1 },
+          readinessProbe: { exec: { command: ['test', '-d', '/tmp'] }, periodSeconds: 1, timeoutSeconds: 60 },
         },
       ];
       const spec = { containers, terminationGracePeriodSeconds: 2 };
