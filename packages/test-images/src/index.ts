@@ -1,3 +1,4 @@
+export { cloudImage, cloudRoot } from './cloud-image.ts';
 export { damage } from './damage.ts';
 export { buildProgram, type TestProgram } from './programs.ts';
 export { counterImage, obstacleToTestImages, shellImage } from './test-images.ts';

@@ -74,7 +74,17 @@ export async function vmDiskImage(store: ImageStore): Promise<DiskImage> {
   return image;
 }
 
-/** A directory with `disk.img`, `vmlinuz` and `initrd`; and with `boot.img`, which needs no other. */
+/** Where what takes long to make is kept, on this machine. */
+export async function vmCache(): Promise<string> {
+  const cache = join(tmpdir(), `cloudos-test-vms-${process.getuid?.() ?? 0}`);
+  await mkdir(cache, { recursive: true, mode: 0o755 });
+  return cache;
+}
+
+/**
+ * A directory with `disk.img`, `vmlinuz` and `initrd`; with `initrd-all`, which loads all modules and not only those of the
+ * disk; and with `boot.img`, which needs no other.
+ */
 export async function vmFiles(): Promise<string> {
   const programs = { probe: await buildProgram('probe'), counter: await buildProgram('counter') };
   const hash = createHash('sha256').update(
@@ -82,10 +92,9 @@ export async function vmFiles(): Promise<string> {
   );
   for (const name of readdirSync(sources).sort()) hash.update(readFileSync(join(sources, name)));
   for (const path of Object.values(programs)) hash.update(readFileSync(path));
-  const cache = join(tmpdir(), `cloudos-test-vms-${process.getuid?.() ?? 0}`);
+  const cache = await vmCache();
   const directory = join(cache, hash.digest('hex').slice(0, 16));
   if (existsSync(directory)) return directory;
-  await mkdir(cache, { recursive: true, mode: 0o755 });
   const work = await mkdtemp(join(cache, '.new-'));
   try {
     const made = join(work, 'made');
@@ -155,6 +164,8 @@ async function makeFiles(
   await installModules(unpacked, diskModules, join(initial, 'modules'));
   const pack = `cd "$1" && find . | sort | "$2" cpio -o -H newc >"$3"`;
   await run('/bin/sh', ['-c', pack, 'sh', initial, busybox, join(made, 'initrd')]);
+  await installModules(unpacked, [...diskModules, ...otherModules], join(initial, 'modules'));
+  await run('/bin/sh', ['-c', pack, 'sh', initial, busybox, join(made, 'initrd-all')]);
 
   const root = join(work, 'root');
   const folders = ['bin', 'sbin', 'etc/acpi/PWRF', 'dev', 'proc', 'sys', 'run', 'root', 'tmp', 'var/log', 'usr/bin'];
@@ -183,7 +194,7 @@ async function makeFiles(
 }
 
 /** An ext4 file system with that content, in a file of that size, from that byte of it on. */
-async function makeExt4(root: string, file: string, sizeBytes: number, offset = 0): Promise<void> {
+export async function makeExt4(root: string, file: string, sizeBytes: number, offset = 0): Promise<void> {
   await writeFile(file, '');
   await truncate(file, sizeBytes);
   const place = offset === 0 ? [file] : ['-E', `offset=${offset}`, file, `${(sizeBytes - offset) / 1024}k`];
@@ -205,13 +216,13 @@ async function installModules(unpacked: string, names: readonly string[], to: st
   }
 }
 
-function suiteOfHost(): string {
+export function suiteOfHost(): string {
   const release = readFileSync('/etc/os-release', 'utf8');
   return /^VERSION_CODENAME="?([a-z]+)"?$/m.exec(release)?.[1] ?? 'stable';
 }
 
 /** Where this machine has its own packages from. */
-function mirrorsOfHost(): string[] {
+export function mirrorsOfHost(): string[] {
   const known = ['/etc/apt/sources.list.d/debian.sources', '/etc/apt/sources.list'];
   const found = known.find((path) => existsSync(path) && /^\s*(deb|Types)/m.test(readFileSync(path, 'utf8')));
   return found === undefined ? [] : [found];

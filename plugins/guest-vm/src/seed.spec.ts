@@ -19,15 +19,15 @@ test('a seed tells name, address and keys as NoCloud has them, and nothing of th
     'public-keys': ['ssh-ed25519 AAAA me'],
   });
   expect(JSON.parse(files['network-config'] ?? '')).toEqual({
-    version: 2,
-    ethernets: {
-      eth0: {
-        match: { macaddress: '52:54:00:01:02:03' },
-        'set-name': 'eth0',
-        addresses: ['198.18.0.7/24'],
-        routes: [{ to: '0.0.0.0/0', via: '198.18.0.1' }],
+    version: 1,
+    config: [
+      {
+        type: 'physical',
+        name: 'eth0',
+        mac_address: '52:54:00:01:02:03',
+        subnets: [{ type: 'static', address: '198.18.0.7/24', gateway: '198.18.0.1' }],
       },
-    },
+    ],
   });
   expect(files['user-data']).toMatch(/^#cloud-config\n/);
   expect(files['vendor-data']).toMatch(/^#cloud-config\n/);

@@ -22,7 +22,7 @@ export interface SeedOptions {
 
 /**
  * Writes the seed of a machine: an ISO 9660 file system with `meta-data`, `user-data`, `vendor-data` and `network-config`
- * (cloud-init, "NoCloud"; network configuration version 2), and beside them the agent with the script that starts it. It
+ * (cloud-init, "NoCloud"; network configuration version 1), and beside them the agent with the script that starts it. It
  * holds no variable and no secret: those go to the agent itself.
  * @throws CloudosError HOST_COMMAND_FAILED, DISK_FULL; GUEST_SPEC_INVALID where it does not fit
  */
@@ -91,16 +91,15 @@ const vendorData = {
   ],
 };
 
+/**
+ * In version 1: of a default route in version 2, cloud-init makes a call of route(8) for Debian's ifupdown, which images need
+ * not have, and the route is missing without a word.
+ */
 function networkConfig(network: VmNetworkState | undefined) {
-  if (!network) return { version: 2, ethernets: {} };
+  if (!network) return { version: 1, config: [] };
   const { address, prefix, gateway, mac } = inside(network);
-  const card = {
-    match: { macaddress: mac },
-    'set-name': 'eth0',
-    addresses: [`${address}/${prefix}`],
-    routes: [{ to: '0.0.0.0/0', via: gateway }],
-  };
-  return { version: 2, ethernets: { eth0: card } };
+  const subnets = [{ type: 'static', address: `${address}/${prefix}`, gateway }];
+  return { version: 1, config: [{ type: 'physical', name: 'eth0', mac_address: mac, subnets }] };
 }
 
 /**
