@@ -38,7 +38,7 @@ export async function bootCloudImage(): Promise<void> {
     await expect.poll(async () => (await done()).code, { timeout: 900_000, interval: 2_000 }).toBe(0);
     console.log(`cloud-init is done after ${await cpuSeconds()} s of a processor`);
     expect((await done()).text).toContain('DataSourceNoCloud');
-    const { text } = await run('hostname; ip -4 address show eth0; ip -4 route; cat /home/debian/.ssh/authorized_keys');
+    const { text } = await run('hostname; ip -4 address show eth0; ip -4 route; cat ~debian/.ssh/authorized_keys');
     expect(text).toContain('web\n');
     expect(text).toContain(sshKeys[0]);
     if (address && address.host !== '127.0.0.1') {

@@ -43,7 +43,7 @@ cp /etc/network/interfaces.d/50-cloud-init interfaces
 hostname >hostname
 ip -4 address show eth0 >address
 ip -4 route >route
-cp /home/debian/.ssh/authorized_keys keys
+cp ~debian/.ssh/authorized_keys keys
 cp /run/cloudos/agent agent
 cp /run/of-the-user of-the-user
 ' >"$3/log" 2>&1`;
