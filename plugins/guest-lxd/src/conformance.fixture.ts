@@ -62,10 +62,19 @@ function tracesOf(directories: GuestDirectories, flavour: Flavour) {
 /** Paths below a directory whose last part has that in it. */
 function namesBelow(directory: string, depth: number, part: string): string[] {
   if (depth === 0) return [];
-  const entries = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return entries.flatMap(({ name }) =>
+  return directoriesIn(directory).flatMap((name) =>
     name.includes(part) ? [join(directory, name)] : namesBelow(join(directory, name), depth - 1, part),
   );
+}
+
+/** None of one that has gone away meanwhile. */
+function directoriesIn(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch {
+    return [];
+  }
 }
 
 /** Makes an instance of that name which is not the driver's. */

@@ -1,5 +1,5 @@
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
-import { ReplaySubject } from 'rxjs';
+import { type Observable, ReplaySubject } from 'rxjs';
 import type { WebSocket } from 'ws';
 import type { LxdClient, Operation } from './lxd-client.ts';
 
@@ -27,8 +27,12 @@ export async function execInInstance(
   });
   const { fds } = operation.metadata as { fds: Readonly<Record<string, string>> };
   const path = `/1.0/operations/${operation.id}`;
-  const open = async (fd: string) => {
+  const output = new ReplaySubject<OutputChunk>(outputChunksMax);
+  const streams: Promise<void>[] = [];
+  const open = async (fd: string, stream?: OutputChunk['stream']) => {
     const socket = client.webSocket(`${path}/websocket?secret=${fds[fd]}`);
+    // Listens before it is open: the command runs with the last of them, and what it says may come along with the answer.
+    if (stream) streams.push(drain(socket, stream, output, tty));
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
       socket.once('error', reject);
@@ -37,10 +41,32 @@ export async function execInInstance(
   };
   const sockets = {
     control: await open('control'),
-    stdin: await open('0'),
-    ...(tty ? {} : { stdout: await open('1'), stderr: await open('2') }),
+    stdin: await open('0', tty ? 'stdout' : undefined),
+    ...(tty ? {} : { stdout: await open('1', 'stdout'), stderr: await open('2', 'stderr') }),
   };
-  return new InstanceSession(sockets, client.wait(path), tty);
+  return new InstanceSession(sockets, client.wait(path), { output, streams, tty });
+}
+
+/** Binary messages are output; an empty text message says that there is no more. */
+function drain(
+  socket: WebSocket,
+  stream: OutputChunk['stream'],
+  output: Pick<ReplaySubject<OutputChunk>, 'next'>,
+  tty: boolean,
+): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on('message', (data, isBinary) => {
+      const bytes = data as Buffer;
+      if (isBinary) output.next({ stream, data: bytes });
+      else if (bytes.length === 0) {
+        // The daemon waits for the other end of a terminal to be closed.
+        if (tty) socket.close();
+        resolve();
+      }
+    });
+    socket.once('close', () => resolve());
+    socket.once('error', () => resolve());
+  });
 }
 
 interface Sockets {
@@ -52,21 +78,22 @@ interface Sockets {
 }
 
 class InstanceSession implements ExecSession {
-  readonly #output = new ReplaySubject<OutputChunk>(outputChunksMax);
-  readonly output = this.#output.asObservable();
+  readonly #output: ReplaySubject<OutputChunk>;
+  readonly output: Observable<OutputChunk>;
   readonly exitCode: Promise<number>;
   readonly #sockets: Sockets;
   readonly #tty: boolean;
 
-  constructor(sockets: Sockets, operation: Promise<Operation>, tty: boolean) {
+  constructor(
+    sockets: Sockets,
+    operation: Promise<Operation>,
+    { output, streams, tty }: { output: ReplaySubject<OutputChunk>; streams: readonly Promise<void>[]; tty: boolean },
+  ) {
+    this.#output = output;
+    this.output = output.asObservable();
     this.#sockets = sockets;
     this.#tty = tty;
-    const { control, stdin, stdout, stderr } = sockets;
-    control.on('error', () => {});
-    const streams = tty
-      ? [this.#drain(stdin, 'stdout')]
-      : [this.#drain(stdout, 'stdout'), this.#drain(stderr, 'stderr')];
-    if (!tty) stdin.on('error', () => {});
+    for (const socket of [sockets.control, sockets.stdin]) socket.on('error', () => {});
     this.exitCode = this.#run(operation, streams);
     this.exitCode.catch(() => {});
   }
@@ -87,24 +114,6 @@ class InstanceSession implements ExecSession {
       this.#output.complete();
       for (const socket of Object.values(this.#sockets) as WebSocket[]) socket.close();
     }
-  }
-
-  /** Binary messages are output; an empty text message says that there is no more. */
-  #drain(socket: WebSocket | undefined, stream: OutputChunk['stream']): Promise<void> {
-    return new Promise((resolve) => {
-      if (!socket) return resolve();
-      socket.on('message', (data, isBinary) => {
-        const bytes = data as Buffer;
-        if (isBinary) this.#output.next({ stream, data: bytes });
-        else if (bytes.length === 0) {
-          // The daemon waits for the other end of a terminal to be closed.
-          if (this.#tty) socket.close();
-          resolve();
-        }
-      });
-      socket.once('close', () => resolve());
-      socket.once('error', () => resolve());
-    });
   }
 
   write(data: Uint8Array): Promise<void> {
