@@ -39,11 +39,10 @@ export async function execInInstance(
     });
     return socket;
   };
-  const sockets = {
-    control: await open('control'),
-    stdin: await open('0', tty ? 'stdout' : undefined),
-    ...(tty ? {} : { stdout: await open('1', 'stdout'), stderr: await open('2', 'stderr') }),
-  };
+  // Those of its output first: one that is opened last may be closed again before what was said is sent.
+  const outputs = tty ? {} : { stdout: await open('1', 'stdout'), stderr: await open('2', 'stderr') };
+  const control = await open('control');
+  const sockets = { control, stdin: await open('0', tty ? 'stdout' : undefined), ...outputs };
   return new InstanceSession(sockets, client.wait(path), { output, streams, tty });
 }
 
