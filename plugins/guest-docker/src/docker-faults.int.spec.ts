@@ -207,6 +207,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     claims: readdirSync(join(root, 'state/network/n1/addresses')),
     interfaces: readdirSync('/sys/class/net'),
     mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length,
+    groups: existsSync('/sys/fs/cgroup/pids/docker') ? readdirSync('/sys/fs/cgroup/pids/docker') : [],
   });
   const untilNothingMoreThan = async (before: object) => {
     const same = async () => JSON.stringify(await remains()) === JSON.stringify(before);

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { endProcess, findTool, processesWithArgument, runCommand, startTimeOf } from '@cloudos/host-tools';
 
@@ -14,7 +14,7 @@ export async function endUnknownRuns(directory: string, execRoot: string): Promi
   for (const state of [join(execRoot, 'containerd/daemon'), '/run/containerd']) {
     const bundles = join(state, 'io.containerd.runtime.v2.task/moby');
     for (const container of await namesIn(bundles)) {
-      const config = await readFile(join(directory, 'containers', container, 'config.v2.json'), 'utf8').catch(() => '');
+      const config = await configOf(directory, container);
       if (config === '' || isRunning(config)) continue;
       const pid = Number(await readFile(join(bundles, container, 'init.pid'), 'utf8').catch(() => 0));
       const startTime = startTimeOf(pid);
@@ -24,6 +24,23 @@ export async function endUnknownRuns(directory: string, execRoot: string): Promi
       // Its shim, which may wait for a container that was never made. containerd cleans up after a shim that is gone.
       for (const shim of processesWithArgument(container)) await endProcess(shim, 0);
     }
+  }
+  for (const container of await namesIn(join(directory, 'containers'))) {
+    if (!isRunning(await configOf(directory, container))) await removeGroups(container);
+  }
+}
+
+/** Empty: the engine has not written the container down. */
+function configOf(directory: string, container: string): Promise<string> {
+  return readFile(join(directory, 'containers', container, 'config.v2.json'), 'utf8').catch(() => '');
+}
+
+const cgroupRoot = '/sys/fs/cgroup';
+
+/** The control groups of a container that does not run: those of a run that was cut off stay. Only empty ones go. */
+async function removeGroups(container: string): Promise<void> {
+  for (const hierarchy of ['', ...(await namesIn(cgroupRoot))]) {
+    await rmdir(join(cgroupRoot, hierarchy, 'docker', container)).catch(() => {}); // none there, or not empty
   }
 }
 

@@ -41,11 +41,11 @@ export default bench;
 function bareSeed(workDir: string): string {
   const content = path.join(workDir, 'bare-seed');
   mkdirSync(content, { recursive: true });
-  const card = { addresses: ['10.0.2.15/24'], routes: [{ to: '0.0.0.0/0', via: '10.0.2.2' }] };
+  const subnets = [{ type: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2' }];
   writeFileSync(path.join(content, 'meta-data'), '{\n "local-hostname": "bare"\n}\n');
   writeFileSync(
     path.join(content, 'network-config'),
-    JSON.stringify({ version: 2, ethernets: { eth0: card } }, null, 1),
+    JSON.stringify({ version: 1, config: [{ type: 'physical', name: 'eth0', subnets }] }, null, 1),
   );
   writeFileSync(path.join(content, 'start'), '/bin/counter </dev/null >/dev/null 2>&1 &\n');
   const file = path.join(workDir, 'bare-seed.iso');
