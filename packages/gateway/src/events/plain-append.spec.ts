@@ -83,7 +83,7 @@ describe(`a request to append that is plainly in order (CLOUDOS_SEED=${seed})`, 
       const request = sound();
       for (let changes = 0; changes < (random() < 0.7 ? 1 : 2); changes++) {
         const [where, name] = pick(places)(request);
-        if (where && typeof where === 'object') where[name] = pick(values);
+        if (where && typeof where === 'object') where[name] = structuredClone(pick(values));
       }
       const plain = plainAppend(request);
       if (!plain) continue;
