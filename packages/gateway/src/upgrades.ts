@@ -89,8 +89,9 @@ export class Upgrades {
     try {
       const url = requestUrl(request);
       const protocols = request.headers['sec-websocket-protocol'];
+      const address = request.socket.remoteAddress ?? '';
       const principal = this.#context.access.authenticate({
-        address: request.socket.remoteAddress ?? '',
+        address,
         origin: request.headers.origin,
         authorization: request.headers.authorization,
         protocols,
@@ -101,7 +102,7 @@ export class Upgrades {
       if (this.#open.size >= this.#context.bounds.socketsMax) {
         throw new CloudosError('GATEWAY_OVERLOADED', `${this.#open.size} WebSockets are open, as many as are allowed`);
       }
-      const hold = this.#hold(principal, socket, route);
+      const hold = this.#hold(principal, address, socket, route);
       // An offer that cannot be taken is no reason to refuse: the connection is then not compressed.
       const { 'sec-websocket-extensions': extensions } = request.headers;
       if (!route.deflates || !offersDeflate(extensions)) delete request.headers['sec-websocket-extensions'];
@@ -162,9 +163,9 @@ export class Upgrades {
   }
 
   /** Counts a connection from the handshake on, and ends it with the token. */
-  #hold(principal: Principal, socket: Duplex, { kind }: SocketService): HeldSession {
+  #hold(principal: Principal, address: string, socket: Duplex, { kind }: SocketService): HeldSession {
     const held: HeldSession = {
-      session: openSession(this.#context.access, principal, ({ code }) => {
+      session: openSession(this.#context.access, principal, address, ({ code }) => {
         if (held.webSocket) endNow(held.webSocket, code);
         else socket.destroy();
       }),

@@ -17,12 +17,13 @@ export interface Session {
 }
 
 /**
- * Opens a session: counts the connection, and calls `close` when the token is revoked or expires.
+ * Opens a session of a peer at that address: counts the connection, and calls `close` when the token is revoked or expires.
  * @throws CloudosError CONNECTIONS_EXCEEDED
  */
 export function openSession(
   { admission, sessions }: Access,
   principal: Principal,
+  address: string,
   close: (why: CloudosError) => void,
 ): Session & { release(): void } {
   const leave = admission.connection(principal);
@@ -30,8 +31,8 @@ export function openSession(
   return {
     principal,
     subscription: () => admission.subscription(principal),
-    message: () => admission.message(principal),
-    charge: () => admission.charge(principal),
+    message: () => admission.message(principal, address),
+    charge: () => admission.charge(principal, address),
     release: () => {
       unhold();
       leave();

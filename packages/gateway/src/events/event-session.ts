@@ -101,7 +101,7 @@ export function peerOf(
     handlers,
     admit: () => {
       const waitMs = session.message();
-      if (waitMs > 0) throw limited('messages a second of the token', waitMs);
+      if (waitMs > 0) throw limited('messages a second of the token or the address', waitMs);
     },
     send: (text) => {
       sink.write(textFrame(text));

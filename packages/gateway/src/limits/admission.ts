@@ -12,7 +12,8 @@ export class Admission {
   readonly #requestsOfToken: Rate;
   readonly #requestsOfAddress: Rate;
   readonly #refusals: Rate;
-  readonly #messages: Rate;
+  readonly #messagesOfToken: Rate;
+  readonly #messagesOfAddress: Rate;
 
   constructor(limits: GatewayLimits) {
     this.#limits = limits;
@@ -21,7 +22,8 @@ export class Admission {
     this.#requestsOfToken = new Rate(limits.requestsPerSecondPerToken);
     this.#requestsOfAddress = new Rate(limits.requestsPerSecondPerAddress);
     this.#refusals = new Rate(limits.refusalsPerMinutePerAddress / 60, 60);
-    this.#messages = new Rate(limits.messagesPerSecondPerToken);
+    this.#messagesOfToken = new Rate(limits.messagesPerSecondPerToken);
+    this.#messagesOfAddress = new Rate(limits.messagesPerSecondPerAddress);
   }
 
   /**
@@ -58,13 +60,15 @@ export class Admission {
   }
 
   /** A message came on a WebSocket. Returns 0, or how many milliseconds none must be taken any more (RATE_LIMITED). */
-  message(principal: Principal): number {
-    return principal === localPrincipal ? 0 : this.#messages.take(principal.id);
+  message(principal: Principal, address: string): number {
+    if (principal === localPrincipal) return 0;
+    return Math.max(this.#messagesOfAddress.take(address), this.#messagesOfToken.take(principal.id));
   }
 
   /** The same for a message that is taken anyway. Returns for how long no more should be read. */
-  charge(principal: Principal): number {
-    return principal === localPrincipal ? 0 : this.#messages.charge(principal.id);
+  charge(principal: Principal, address: string): number {
+    if (principal === localPrincipal) return 0;
+    return Math.max(this.#messagesOfAddress.charge(address), this.#messagesOfToken.charge(principal.id));
   }
 
   /** @throws CloudosError CONNECTIONS_EXCEEDED */

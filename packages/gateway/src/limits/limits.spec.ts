@@ -87,15 +87,24 @@ describe('admission', () => {
     expect(() => admission.request(token('t'), 'a')).toThrow(
       expect.objectContaining({ code: 'RATE_LIMITED', details: { retryAfterMs: expect.any(Number) } }),
     );
-    expect([1, 2].map(() => admission.message(token('t')))).toEqual([0, 0]);
-    expect(admission.message(token('t'))).toBeGreaterThan(0);
+    expect([1, 2].map(() => admission.message(token('t'), 'a'))).toEqual([0, 0]);
+    expect(admission.message(token('t'), 'b')).toBeGreaterThan(0);
+  });
+
+  it('holds an address to a rate of messages, whatever its tokens are', () => {
+    const admission = new Admission({ ...defaultLimits, messagesPerSecondPerAddress: 1 });
+    expect(['t', 'u'].map((id) => admission.message(token(id), 'a'))).toEqual([0, 0]);
+    expect(admission.message(token('v'), 'a')).toBeGreaterThan(0);
+    expect(admission.charge(token('w'), 'a')).toBeGreaterThan(0);
+    expect(admission.message(token('v'), 'b')).toBe(0);
+    expect(admission.message(localPrincipal, 'a')).toBe(0);
   });
 
   it('has no rates for the holder of the token file', () => {
     const admission = new Admission({ ...defaultLimits, requestsPerSecondPerToken: 1, messagesPerSecondPerToken: 1 });
     for (let n = 0; n < 100; n++) {
       admission.request(localPrincipal, 'a');
-      expect(admission.message(localPrincipal)).toBe(0);
+      expect(admission.message(localPrincipal, 'a')).toBe(0);
     }
   });
 

@@ -19,6 +19,8 @@ export interface GatewayLimits {
   readonly refusalsPerMinutePerAddress: number;
   /** Messages on the WebSockets of one token in a second, on average. */
   readonly messagesPerSecondPerToken: number;
+  /** The same of one address, whatever its tokens are. */
+  readonly messagesPerSecondPerAddress: number;
 }
 
 export const defaultLimits: GatewayLimits = {
@@ -30,4 +32,5 @@ export const defaultLimits: GatewayLimits = {
   requestsPerSecondPerAddress: 2_000,
   refusalsPerMinutePerAddress: 300,
   messagesPerSecondPerToken: 10_000,
+  messagesPerSecondPerAddress: 40_000,
 };

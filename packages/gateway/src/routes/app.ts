@@ -53,7 +53,7 @@ function guard(app: Hono<GatewayEnv>, access: Access, bounds: GatewayBounds): vo
     const address = incoming.socket.remoteAddress ?? '';
     const principal = access.authenticate({ address, origin, authorization: c.req.header('authorization') });
     // Held for as long as the answer goes on: one that follows a log ends with the token.
-    const session = openSession(access, principal, () => outgoing.destroy());
+    const session = openSession(access, principal, address, () => outgoing.destroy());
     outgoing.once('close', session.release);
     c.set('principal', principal);
     await next();

@@ -34,6 +34,7 @@ const gatewayLimits = z.strictObject({
   requestsPerSecondPerAddress: atLeastOne,
   refusalsPerMinutePerAddress: atLeastOne,
   messagesPerSecondPerToken: atLeastOne,
+  messagesPerSecondPerAddress: atLeastOne,
 });
 
 const stackSchema = z.strictObject({
