@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAlive } from '@cloudos/host-tools';
+import { isAlive, type ProcessIdentity } from '@cloudos/host-tools';
 import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudos/sdk';
 import { loadState } from './migration.ts';
 import { mountsChardev } from './mounts.ts';
@@ -184,11 +184,23 @@ export class VmLifecycle {
   async #plug(environment: VmEnvironment, { name, state }: Vm, qmp: QmpClient): Promise<void> {
     const { bridge, user } = this.#settings;
     if (!environment.carrier.ownNetwork || !bridge || state.network?.kind !== 'bridge') return;
-    const run = await environment.carrier.look(name, state.launch ?? '');
-    if (run.phase !== 'running' || !run.process) throw new CloudosError('GUEST_UNRESPONSIVE', `${name} ended at once`);
+    const { pid } = await this.#firstProcess(environment, name, state.launch ?? '');
     const link = bridge.linkName(ownerOf(environment, name));
-    await bridge.plugTapInto({ link }, run.process.pid, { name: innerTap, ...(user === undefined ? {} : { user }) });
+    await bridge.plugTapInto({ link }, pid, { name: innerTap, ...(user === undefined ? {} : { user }) });
     await plugIntoHub(qmp);
+  }
+
+  /** The process of QEMU: runc writes down which it is when it runs already, and may have answered. */
+  async #firstProcess({ carrier }: VmEnvironment, name: string, launch: string): Promise<ProcessIdentity> {
+    const deadline = performance.now() + this.#settings.startTimeoutMs;
+    for (;;) {
+      const run = await carrier.look(name, launch);
+      if (run.phase === 'running' && run.process) return run.process;
+      if (run.phase !== 'running' || performance.now() > deadline) {
+        throw new CloudosError('GUEST_UNRESPONSIVE', `${name} ended at once`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
   }
 
   async #snapshot(environment: VmEnvironment, vm: Vm, machine: Machine, name: string): Promise<string> {
