@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { CloudosError, messageOf } from '@cloudos/sdk';
 import { closedStdio, toolEnvironment } from './host-command.ts';
 import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess, startTimeOf } from './process-table.ts';
+import { until } from './until.ts';
 
 export interface DaemonOptions {
   /** Absolute path of the program. */
@@ -124,11 +125,6 @@ export async function endProcess(identity: ProcessIdentity, graceMs: number): Pr
   throw new CloudosError('HOST_COMMAND_FAILED', `process ${identity.pid} is not gone ${killedMaxMs} ms after a kill`);
 }
 
-async function gone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
-  while (isAlive(identity)) {
-    if (Date.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, stepMs));
-  }
-  return true;
+function gone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+  return until(timeoutMs, () => !isAlive(identity));
 }

@@ -45,4 +45,5 @@ export { mountShifted, type ShiftedMount, shiftedMountObstacle } from './shifted
 export { signalName } from './signal-name.ts';
 export { timedLogger, timedLoggerFunctions } from './timed-logger.ts';
 export { removeTree } from './tree-removal.ts';
+export { until } from './until.ts';
 export { Wakeups } from './wakeups.ts';

@@ -12,6 +12,7 @@ import {
   signalProcess,
   startTimeOf,
   toolEnvironment,
+  until,
 } from '@cloudos/host-tools';
 import { CloudosError, type GuestStats, guestContainersMax } from '@cloudos/sdk';
 import type { Carrier, QemuEnd, QemuLaunch, QemuRun } from './carrier.ts';
@@ -24,7 +25,6 @@ import { machineDir, type VmStore } from './vm-state.ts';
 const beginMaxMs = 10_000;
 /** How long processes may take to be gone after they were killed, and their control groups to be empty. */
 const goneMaxMs = 5_000;
-const stepMs = 3;
 /** The record of an end is shorter: the name of a launch and two numbers. */
 const endRecordBytes = 64;
 
@@ -291,15 +291,5 @@ function readText(path: string): string | undefined {
     return readFileSync(path, 'utf8');
   } catch {
     return undefined;
-  }
-}
-
-/** Polls until it is so; false when the time is over first. */
-async function until(timeoutMs: number, condition: () => boolean): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    if (condition()) return true;
-    if (Date.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, stepMs));
   }
 }

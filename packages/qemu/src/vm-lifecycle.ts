@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAlive, type ProcessIdentity } from '@cloudos/host-tools';
+import { isAlive, type ProcessIdentity, until } from '@cloudos/host-tools';
 import { CloudosError, errorCode, messageOf, type ResourceVector } from '@cloudos/sdk';
 import { loadState } from './migration.ts';
 import { mountsChardev } from './mounts.ts';
@@ -192,15 +192,13 @@ export class VmLifecycle {
 
   /** The process of QEMU: runc writes down which it is when it runs already, and may have answered. */
   async #firstProcess({ carrier }: VmEnvironment, name: string, launch: string): Promise<ProcessIdentity> {
-    const deadline = performance.now() + this.#settings.startTimeoutMs;
-    for (;;) {
-      const run = await carrier.look(name, launch);
-      if (run.phase === 'running' && run.process) return run.process;
-      if (run.phase !== 'running' || performance.now() > deadline) {
-        throw new CloudosError('GUEST_UNRESPONSIVE', `${name} ended at once`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    await until(this.#settings.startTimeoutMs, async () => {
+      const seen = await carrier.look(name, launch);
+      return seen.phase !== 'running' || seen.process !== undefined;
+    });
+    const run = await carrier.look(name, launch);
+    if (run.phase === 'running' && run.process) return run.process;
+    throw new CloudosError('GUEST_UNRESPONSIVE', `${name} ended at once`);
   }
 
   async #snapshot(environment: VmEnvironment, vm: Vm, machine: Machine, name: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess } from '@cloudos/host-tools';
+import { isAlive, type ProcessIdentity, processesWithArgument, signalProcess, until } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 import { planName } from './launch-plan-text.ts';
 import { isForwarding } from './port-forwarder.ts';
@@ -15,9 +15,6 @@ import type { ZoneWatch } from './zone-watch.ts';
 /** How long processes may take to be gone after they were killed, and their control groups to be empty. */
 const goneMaxMs = 5_000;
 const frozenMaxMs = 5_000;
-/** Between two looks: more each time, as each takes a lock that all control groups share. */
-const stepMinMs = 2;
-const stepMaxMs = 20;
 
 /** Carries zones from one state to the next. Each call may follow a crash in the middle of any other. */
 export class ZoneLifecycle {
@@ -146,15 +143,5 @@ export class ZoneLifecycle {
     const state = store.state(zone);
     if (state?.forwarder) signalProcess(state.forwarder, 'SIGTERM');
     await until(goneMaxMs, () => viewZone(store, zone)?.phase !== 'exited' || groups.remove(zone));
-  }
-}
-
-/** Polls until it is so; false when the time is over first. */
-async function until(timeoutMs: number, condition: () => boolean): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
-  for (let stepMs = stepMinMs; ; stepMs = Math.min(stepMaxMs, 1.5 * stepMs)) {
-    if (condition()) return true;
-    if (Date.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, stepMs));
   }
 }
