@@ -28,6 +28,7 @@ export {
 } from './host-command.ts';
 export { type CheckedMount, checkMounts } from './host-paths.ts';
 export { InstanceLocks } from './instance-locks.ts';
+export { KillDeadline } from './kill-deadline.ts';
 export { logSizes, readLogFiles } from './log-files.ts';
 export { LoopVolume, type LoopVolumeOptions, loopVolumeMinBytes } from './loop-volume.ts';
 export { type MountEntry, mountAt, mountOf, mountTable, unmountBelow } from './mount-table.ts';

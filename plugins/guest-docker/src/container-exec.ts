@@ -1,3 +1,5 @@
+import type { Duplex } from 'node:stream';
+import { KillDeadline } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import type { Container, Exec } from 'dockerode';
 import { ReplaySubject } from 'rxjs';
@@ -10,7 +12,6 @@ const outputChunksMax = 4096;
 /** How long the engine may take to tell the exit code of a command whose output has ended. */
 const exitCodeMaxMs = 5_000;
 const stepMs = 10;
-const killedCode = 137;
 const endOfTransmission = '\x04';
 
 /** Runs a command in a running container, in all its namespaces and limits. */
@@ -57,15 +58,15 @@ class ContainerSession implements ExecSession {
   readonly #exec: Exec;
   readonly #stream: NodeJS.ReadWriteStream;
   readonly #tty: boolean;
-  #killed = false;
+  readonly #deadline: KillDeadline;
 
   constructor(exec: Exec, stream: NodeJS.ReadWriteStream, tty: boolean) {
     this.#exec = exec;
     this.#stream = stream;
     this.#tty = tty;
     stream.on('error', () => {});
-    this.exitCode = this.#run();
-    this.exitCode.catch(() => {});
+    this.#deadline = new KillDeadline(this.#run(), () => this.#abandon());
+    this.exitCode = this.#deadline.exitCode;
   }
 
   async #run(): Promise<number> {
@@ -88,7 +89,6 @@ class ContainerSession implements ExecSession {
       const { ExitCode: code, Running: running } = await this.#exec.inspect();
       if (!running && code !== null && code !== undefined) return code;
       if (Date.now() > deadline) {
-        if (this.#killed) return killedCode;
         throw new CloudosError('GUEST_UNRESPONSIVE', `the engine does not tell how a command ended`);
       }
       await new Promise((resolve) => setTimeout(resolve, stepMs));
@@ -113,16 +113,24 @@ class ContainerSession implements ExecSession {
   }
 
   kill(): void {
-    this.#killed = true;
+    this.#deadline.start();
     void this.#kill().catch(() => {});
   }
 
-  /** The engine has no call for it, and names the process as the host sees it, a moment after the start. */
+  #abandon(): void {
+    this.#output.complete();
+    (this.#stream as Duplex).destroy();
+  }
+
+  /**
+   * The engine has no call for it, and names the process as the host sees it, a moment after the start. That leads a
+   * process group, in which is what it has started.
+   */
   async #kill(): Promise<void> {
     const deadline = Date.now() + exitCodeMaxMs;
     for (;;) {
       const { Pid: pid, Running: running } = await this.#exec.inspect();
-      if (running && pid > 0) return void process.kill(pid, 'SIGKILL');
+      if (running && pid > 0) return void process.kill(-pid, 'SIGKILL');
       if (!running || Date.now() > deadline) return;
       await new Promise((resolve) => setTimeout(resolve, stepMs));
     }

@@ -1,3 +1,4 @@
+import { KillDeadline } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { type Observable, ReplaySubject } from 'rxjs';
 import type { WebSocket } from 'ws';
@@ -82,6 +83,7 @@ class InstanceSession implements ExecSession {
   readonly exitCode: Promise<number>;
   readonly #sockets: Sockets;
   readonly #tty: boolean;
+  readonly #deadline: KillDeadline;
 
   constructor(
     sockets: Sockets,
@@ -93,8 +95,8 @@ class InstanceSession implements ExecSession {
     this.#sockets = sockets;
     this.#tty = tty;
     for (const socket of [sockets.control, sockets.stdin]) socket.on('error', () => {});
-    this.exitCode = this.#run(operation, streams);
-    this.exitCode.catch(() => {});
+    this.#deadline = new KillDeadline(this.#run(operation, streams), () => this.#close());
+    this.exitCode = this.#deadline.exitCode;
   }
 
   async #run(operation: Promise<Operation>, streams: readonly Promise<void>[]): Promise<number> {
@@ -110,9 +112,13 @@ class InstanceSession implements ExecSession {
       }
       throw error;
     } finally {
-      this.#output.complete();
-      for (const socket of Object.values(this.#sockets) as WebSocket[]) socket.close();
+      this.#close();
     }
+  }
+
+  #close(): void {
+    this.#output.complete();
+    for (const socket of Object.values(this.#sockets) as WebSocket[]) socket.close();
   }
 
   write(data: Uint8Array): Promise<void> {
@@ -134,8 +140,10 @@ class InstanceSession implements ExecSession {
     this.#control({ command: 'window-resize', args: { width: String(columns), height: String(rows) } });
   }
 
+  /** The daemon kills the command alone, and tells its code when nothing holds its output any more. */
   kill(): void {
     this.#control({ command: 'signal', signal: 9 });
+    this.#deadline.start();
   }
 
   #control(message: object): void {

@@ -72,7 +72,8 @@ const oomKilled = { exitCode: null, signal: 'SIGKILL', reason: 'oom-killed' } as
  * - `echo <words>`, `print-error <words>`, `printf <format> <words>`, `printenv <name>`, `env`, `hostname`, `pwd`,
  *   `cat`: as in POSIX
  * - `no-such-command`, or any path below `/no/such`: does not exist
- * - `sh -c <script>`: these joined by `;`, `&&` or newlines, with `>&2` after `echo` and `trap '' TERM` for stubborn
+ * - `sh -c <script>`: these joined by `;`, `&&` or newlines, with `>&2` after `echo`, `trap '' TERM` for stubborn, and
+ *   `<command> &` for one that does nothing, which `wait` waits for
  */
 export function readProgram(words: readonly string[], environment: ProgramEnvironment): Program {
   if (words.length === 0) return endless;
@@ -164,12 +165,14 @@ const behaviours: Readonly<
     return false;
   },
   while: runsOn,
+  wait: runsOn,
 };
 
 function runScript(script: string, draft: Draft, environment: ProgramEnvironment): boolean {
   for (const statement of script.split(/;|&&|\n/)) {
     let words = (statement.match(/'[^']*'|"[^"]*"|\S+/g) ?? []).map((word) => word.replace(/^(['"])(.*)\1$/s, '$2'));
     if (words.length === 0) continue;
+    if (words.at(-1) === '&') continue;
     if (words[0] === 'exec') words = words.slice(1);
     const toError = words.findIndex((word) => /^1?>&2$/.test(word));
     if (toError > 0 && words[0] === 'echo') {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { closedStdio, findTool, shellWord, toolEnvironment, toolPath } from '@cloudos/host-tools';
+import { closedStdio, findTool, KillDeadline, shellWord, toolEnvironment, toolPath } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
 import { dropPrivileges } from './launch-script.ts';
@@ -74,14 +74,34 @@ function commandLine(target: ExecTarget, request: ExecRequest): string {
   return enter(target, [...shell, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner]);
 }
 
-/** The process that nsenter has made in the zone, itself or below; undefined as long as there is none. */
-function firstInside(pid: number): number | undefined {
+/** The process that nsenter has made in the zone, itself or below, and what that has started; none as long as there is none. */
+function processesInside(pid: number): number[] {
   try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean);
-    if (readFileSync(`/proc/${pid}/comm`, 'latin1').trim() === 'nsenter') return children.map(Number)[0];
-    return children.map((child) => firstInside(Number(child))).find((child) => child !== undefined);
+    const isOutside = readFileSync(`/proc/${pid}/comm`, 'latin1').trim() === 'nsenter';
+    return childrenOf(pid).flatMap((child) => (isOutside ? withDescendants(child) : processesInside(child)));
   } catch {
-    return undefined; // it is ending
+    return []; // it is ending
+  }
+}
+
+function withDescendants(pid: number): number[] {
+  return [pid, ...childrenOf(pid).flatMap(withDescendants)];
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
+    return children.split(' ').filter(Boolean).map(Number);
+  } catch {
+    return []; // it is ending
+  }
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
 }
 
@@ -90,6 +110,7 @@ class ZoneSession implements ExecSession {
   readonly exitCode: Promise<number>;
   readonly #target: ExecTarget;
   readonly #child: ChildProcess;
+  readonly #deadline: KillDeadline;
   readonly #output = new ReplaySubject<OutputChunk>(outputChunksMax);
   #tty: string | undefined;
   #size: { columns: number; rows: number } | undefined;
@@ -103,13 +124,14 @@ class ZoneSession implements ExecSession {
     child.stdout?.on('data', (data: Buffer) => this.#receive('stdout', data));
     child.stderr?.on('data', (data: Buffer) => this.#receive('stderr', data));
     child.stdin?.on('error', () => {});
-    this.exitCode = new Promise((resolve) => {
+    const ended = new Promise<number>((resolve) => {
       child.once('close', (code, signal) => {
-        if (this.#head) this.#output.next({ stream: 'stdout', data: Buffer.from(this.#head, 'latin1') });
-        this.#output.complete();
+        this.#finish();
         resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 9));
       });
     });
+    this.#deadline = new KillDeadline(ended, () => this.#finish());
+    this.exitCode = this.#deadline.exitCode;
   }
 
   write(data: Uint8Array): Promise<void> {
@@ -130,17 +152,25 @@ class ZoneSession implements ExecSession {
   }
 
   /**
-   * The first process in the zone is killed, and those around it end with it. The other way round, that process would be
-   * left to the first process of the host to reap, and a zone ends only when all of its processes are reaped.
+   * What runs in the zone is killed, and the processes around it end with it. The other way round, the first of the zone
+   * would be left to the first process of the host to reap, and a zone ends only when all of its processes are reaped.
    */
   kill(): void {
+    this.#deadline.start();
     const { pid } = this.#child;
-    // While it stands still it makes no child that would be missed.
+    // While it stands still it makes no child that would be missed. (Those in the zone go on: nsenter stops with its child.)
     if (pid === undefined || !this.#child.kill('SIGSTOP')) return;
-    const inside = firstInside(pid);
-    if (inside === undefined) this.#child.kill('SIGKILL');
-    else process.kill(inside, 'SIGKILL');
+    const inside = processesInside(pid);
+    if (inside.length === 0) this.#child.kill('SIGKILL');
+    for (const each of inside) endProcess(each);
     this.#child.kill('SIGCONT');
+  }
+
+  #finish(): void {
+    if (this.#head) this.#output.next({ stream: 'stdout', data: Buffer.from(this.#head, 'latin1') });
+    this.#output.complete();
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
   }
 
   #receive(stream: OutputChunk['stream'], data: Buffer): void {

@@ -1,3 +1,4 @@
+import { filter, firstValueFrom, ignoreElements, lastValueFrom, scan } from 'rxjs';
 import { describe, expect } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
 import { expectCode, testWhen } from './guest-harness.ts';
@@ -183,6 +184,16 @@ function execTests({ harness, programs, commands, supports }: GuestSuite): void 
       const session = await harness().driver.exec(instance, { command: commands.copyInput() });
       session.kill();
       expect(await session.exitCode).not.toBe(0);
+      expect(await harness().find(instance)).toMatchObject({ state: 'running' });
+    });
+    testWhen(supports.exec)('can be killed while what it has started holds its output', async () => {
+      const { instance } = await harness().run(programs.sleepForever());
+      const session = await harness().driver.exec(instance, { command: commands.holdOutput() });
+      const said = session.output.pipe(scan((text, { data }) => text + Buffer.from(data).toString(), ''));
+      await firstValueFrom(said.pipe(filter((text) => text.includes('ready'))));
+      session.kill();
+      expect(await session.exitCode).not.toBe(0);
+      await lastValueFrom(session.output.pipe(ignoreElements()), { defaultValue: undefined });
       expect(await harness().find(instance)).toMatchObject({ state: 'running' });
     });
     testWhen(supports.exec)('needs a running guest', async () => {

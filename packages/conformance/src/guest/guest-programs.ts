@@ -53,6 +53,8 @@ export interface GuestCommands {
   exitWith(code: number): readonly string[];
   /** Copies standard input to standard output until it ends. */
   copyInput(): readonly string[];
+  /** Starts a process that holds standard output, prints `ready`, and waits for it. */
+  holdOutput(): readonly string[];
   /** Prints `out` to standard output and `err` to standard error. */
   printBoth(): readonly string[];
   /** Prints the value of the variable. */
@@ -119,6 +121,7 @@ export const defaultPrograms: GuestPrograms = {
 export const defaultCommands: GuestCommands = {
   exitWith: (code) => ['/bin/sh', '-c', `exit ${code}`],
   copyInput: () => ['cat'],
+  holdOutput: () => ['/bin/sh', '-c', 'sleep 1000000 &\necho ready; wait'],
   printBoth: () => ['/bin/sh', '-c', 'echo out; echo err >&2'],
   printVariable: (name) => ['/bin/sh', '-c', `printf '%s' "$${name}"`],
   printTerminalSize: () => ['stty', 'size'],

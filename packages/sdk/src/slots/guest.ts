@@ -112,6 +112,10 @@ export interface ExecSession {
   /** Closes standard input. */
   end(): void;
   resize(columns: number, rows: number): void;
+  /**
+   * Kills the command (SIGKILL), and what it has started where the runtime can name that. Within 5 s the exit code is
+   * there and the output over, also where processes that live on hold it open.
+   */
   kill(): void;
 }
 
