@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,6 +95,20 @@ describe('a layer', () => {
     await writeFile(join(outside, 'secret'), 'untouched');
     await expect(apply(entry)).rejects.toMatchObject({ code: 'IMAGE_INVALID' });
     expect(existsSync(join(outside, 'escaped'))).toBe(false);
+  });
+
+  it('leaves alone what a link leads to that came in the place of a directory', async () => {
+    mkdirSync(join(outside, 'victim'), { mode: 0o700 });
+    await apply(
+      { name: 'd/victim', type: 'directory', mode: 0o777, uid: 1000 },
+      { name: 'd/pipe', type: 'fifo' },
+      { name: 'e/victim/deeper', type: 'directory', mode: 0o777 },
+      { name: 'e/device', type: 'character-device', devmajor: 1, devminor: 3 },
+      { name: 'd', type: 'symlink', linkname: '..' },
+      { name: 'e', type: 'symlink', linkname: outside },
+    );
+    expect(statSync(join(outside, 'victim'))).toMatchObject({ mode: 0o40700, uid: process.geteuid?.() });
+    expect(readdirSync(outside).sort()).toEqual(['root', 'victim']);
   });
 
   it('follows no circle of symbolic links', async () => {

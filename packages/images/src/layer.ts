@@ -13,7 +13,7 @@ import {
   type Stats,
   symlinkSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { findTool, runCommand } from '@cloudos/host-tools';
@@ -149,16 +149,22 @@ class LayerTarget {
     let left = 0;
     for (const [path, header] of this.#devices) {
       if (header.type !== 'fifo' && !this.#isRoot) left += 1;
-      else if (!lstatSync(path, { throwIfNoEntry: false })) {
+      else if (this.#isDirectory(dirname(path)) && !lstatSync(path, { throwIfNoEntry: false })) {
         await runCommand(findTool('mknod') ?? 'mknod', mknodArguments(path, header));
         this.#attributes(path, header);
       }
     }
     // Last, and the deepest first: making something in a directory changes its time, and it may not be writable.
     for (const [path, header] of this.#directories.reverse()) {
-      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) this.#attributes(path, header);
+      if (this.#isDirectory(path)) this.#attributes(path, header);
     }
     return { files: this.#files, devicesLeftOut: left };
+  }
+
+  /** Whether a directory that was there is there still: a later entry may have put a link in its place, or above it. */
+  #isDirectory(path: string): boolean {
+    const parts = path.slice(this.#root.length).split('/').filter(Boolean);
+    return directoryInside(this.#root, parts, false) === path;
   }
 }
 
