@@ -97,6 +97,8 @@ sub zone {
   call('sethostname', $name, length $name) or die "sethostname: $!\n";
   put('/proc/sys/net/ipv4/ip_unprivileged_port_start', '0');
   mount_all(@{$plan->{mount}});
+  open(STDIN, '<', 'environment') or die "the environment cannot be read: $!\n";
+  unlink 'environment';
   my $word = <$go>;
   exit 98 if !defined $word;
   my ($here, $old, $inside) = ('.', '.host', '/.host');
@@ -104,7 +106,6 @@ sub zone {
   call('pivot_root', $here, $old) or die "pivot_root: $!\n";
   chdir '/' or die "/: $!\n";
   call('umount2', $inside, 2) or die "umount: $!\n";
-  open(STDIN, '<', '/dev/null') or die "/dev/null: $!\n";
   drop($plan->{user}[0][0]);
   # The first process in the zone says on 8 how it goes.
   for ([$out, 1], [$err, 2], [$up, 8]) {

@@ -51,7 +51,8 @@ export interface LaunchPlan {
  *   nothing can be forked once that one has ended.
  * - `zone`: joins the control groups, makes the remaining namespaces, mounts, waits for `go`, pivots, drops privileges.
  *
- * Nothing of the guest's environment reaches a process before privileges are dropped (`env -i` is the last step).
+ * Nothing of the guest's environment reaches a process before privileges are dropped (`env -i` is the last step), and no
+ * command line that stays: those are for everybody on the host to read (proc(5)), and the environment has secrets in it.
  */
 export function launchScript(plan: LaunchPlan): string {
   const words = (list: readonly string[]) => list.map(shellWord).join(' ');
@@ -121,20 +122,36 @@ zone() {
   ( echo ${shellWord(plan.hostName)} >/proc/sys/kernel/hostname ) 2>/dev/null || hostname ${shellWord(plan.hostName)}
   echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 ${loopback(plan)}${copied(plan)}  mount --all --fstab ./fstab || { echo "fail HOST_COMMAND_FAILED mount failed" >&8; exit 96; }
-${plan.copyToTmpfs && plan.readOnlyCopy ? '  mount -o remount,ro root\n' : ''}  read -r word <&3 || exit 98
+${plan.copyToTmpfs && plan.readOnlyCopy ? '  mount -o remount,ro root\n' : ''}  exec 5<${environmentFile} && rm -f ${environmentFile} || exit 98
+  read -r word <&3 || exit 98
   cd root && pivot_root . ${oldRoot} && cd / && ${words(plan.root.tool('umount'))} -n -i -c -l /${oldRoot} || { echo "fail HOST_COMMAND_FAILED pivot_root failed" >&8; exit 96; }
-${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} ${words(initCommand(plan))} </dev/null >&4 2>&6 3<&- 4>&- 6>&-
+${plan.rootless && plan.user === 0 ? '  ( echo 0 >/proc/sys/user/max_user_namespaces ) 2>/dev/null\n' : ''}  exec ${drop} ${words(initCommand(plan))} <&5 >&4 2>&6 3<&- 4>&- 5<&- 6>&-
 }
 "$1"
 `;
 }
 
-/** The zone's first process, when it has no privileges any more, and what it runs. */
-export function initCommand({ root, env, envOptions, path, workingDir, command }: LaunchPlan): string[] {
-  const begin = [...root.tool('env'), '-i', ...envOptions];
+/** Name of the file in the zone's directory that {@link environmentLine} is handed over in: gone when it was opened. */
+export const environmentFile = 'environment';
+
+/** The zone's first process, when it has no privileges any more, and what it runs. It reads {@link environmentLine}. */
+export function initCommand({ root, path, workingDir, command }: LaunchPlan): string[] {
+  return [...root.tool('sh'), '-c', initScript, 'init', path, workingDir, ...command];
+}
+
+/** Lines of sh: takes {@link environmentLine} from standard input. */
+export const readEnvironment = `newline='
+'
+IFS= read -r environment`;
+
+/** Then puts it in front of the words of a command. */
+export const prependEnvironment = 'eval "set -- $environment \\"\\$@\\""';
+
+/** The words that come before the program, which give it its environment and no other: a line of sh, whatever they hold. */
+export function environmentLine({ root, env, envOptions }: Pick<LaunchPlan, 'root' | 'env' | 'envOptions'>): string {
   const environment = env.map(([name, value]) => `${name}=${value}`);
-  const program = [path, workingDir, String(begin.length), ...begin, ...environment, ...command];
-  return [...root.tool('sh'), '-c', initScript, 'init', ...program];
+  const words = [...root.tool('env'), '-i', ...envOptions, ...environment];
+  return `${words.map((word) => shellWord(word).replaceAll('\n', `'"$newline"'`)).join(' ')}\n`;
 }
 
 /** The prefix of a command that leaves it without capabilities, without a way to get any, and with fewer system calls. */
@@ -188,15 +205,15 @@ function copied({ copyToTmpfs }: LaunchPlan): string {
 
 /**
  * The zone's first process: reaps, passes signals on, and ends as the program does. Arguments: search path, working
- * directory, how many words come before the environment, then the command line with `env -i NAME=value…` in front. A signal is never lost: that the program runs is
- * said by its own process, after that has given up the handlers which it inherits.
+ * directory, then the program with its arguments. A signal is never lost: that the program runs is said by its own process,
+ * after that has given up the handlers which it inherits.
  */
 const initScript = `
-search=$1; dir=$2; before=$3; shift 3
+${readEnvironment} || { echo "fail GUEST_START_FAILED the environment cannot be read" >&8; exit 96; }
+exec </dev/null
+search=$1; dir=$2; shift 2
 cd "$dir" 2>/dev/null || { echo "fail GUEST_SPEC_INVALID the working directory $dir cannot be entered" >&8; exit 126; }
 find_program() {
-  shift "$before"
-  while [ $# -gt 0 ]; do case $1 in -*|*=*) shift ;; *) break ;; esac; done
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ]; return ;;
   esac
@@ -206,8 +223,9 @@ find_program() {
 }
 find_program "$@" || { echo "fail COMMAND_NOT_FOUND" >&8; exit 127; }
 ${passSignalsOn}
-( trap - TERM INT HUP USR1 USR2; echo running >&8; exec 8>&-; exec "$@" ) &
+( trap - TERM INT HUP USR1 USR2; ${prependEnvironment}; echo running >&8; exec 8>&-; exec "$@" ) &
 program=$!
+unset environment
 exec 8>&-
 ${awaitProgram}
 exit $status

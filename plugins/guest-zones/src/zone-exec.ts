@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import type { Writable } from 'node:stream';
 import { closedStdio, findTool, KillDeadline, shellWord, toolEnvironment, toolPath } from '@cloudos/host-tools';
 import { CloudosError, type ExecRequest, type ExecSession, type OutputChunk } from '@cloudos/sdk';
 import { ReplaySubject } from 'rxjs';
-import { dropPrivileges } from './launch-script.ts';
+import { dropPrivileges, environmentLine, prependEnvironment, readEnvironment } from './launch-script.ts';
 import type { ZoneRoot } from './zone-root.ts';
 
 export interface ExecTarget {
@@ -17,6 +18,8 @@ export interface ExecTarget {
 
 /** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
 const outputChunksMax = 4096;
+/** Which the environment of the command is read from. */
+const environmentDescriptor = 3;
 /** Precedes the output of a command with a terminal: tells the terminal's name, is cut off. */
 const ttyMark = '\u0001cloudos-tty ';
 
@@ -32,6 +35,9 @@ export async function execInZone(target: ExecTarget, request: ExecRequest): Prom
     });
   }
   const child = start(target, commandLine(target, request), request.tty !== undefined);
+  const environment = child.stdio[environmentDescriptor] as Writable;
+  environment.on('error', () => {}); // it has ended before it took it, and says so by its code
+  environment.end(environmentLine({ root: target.root, env: variablesOf(target, request), envOptions: [] }));
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', (error) =>
@@ -48,11 +54,11 @@ function start(target: ExecTarget, line: string, tty: boolean): ChildProcess {
     env: { ...toolEnvironment },
     cwd: '/',
     detached: true,
-    stdio: closedStdio(['pipe', 'pipe', tty ? 'ignore' : 'pipe']),
+    stdio: closedStdio(['pipe', 'pipe', tty ? 'ignore' : 'pipe', 'pipe']),
   });
 }
 
-/** Joins the namespaces, then drops privileges. The environment of the guest comes last. */
+/** Joins the namespaces, then drops privileges. The environment of the guest comes last, and stands in no command line. */
 function enter(target: ExecTarget, inside: readonly string[]): string {
   const user = target.rootless ? ' -U --preserve-credentials' : '';
   const drop = dropPrivileges({ ...target, user: target.root.user }, ['--pdeathsig', 'KILL']);
@@ -61,17 +67,19 @@ function enter(target: ExecTarget, inside: readonly string[]): string {
 
 function commandLine(target: ExecTarget, request: ExecRequest): string {
   const { tool, terminalOfHost, workingDir } = target.root;
-  const env = { ...target.env, ...request.env, ...(request.tty ? { TERM: request.env?.TERM ?? 'xterm' } : {}) };
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const shell = [...tool('env'), '-i', ...variables, ...tool('sh'), '-c'];
-  const directory = request.workingDir ?? workingDir;
-  const plain = [...shell, 'cd "$0" && exec "$@"', directory, ...request.command];
+  const take = `${readEnvironment} <&${environmentDescriptor}; exec ${environmentDescriptor}<&-; ${prependEnvironment}`;
+  const shell = [...tool('sh'), '-c', `${take}; cd "$0" && exec "$@"`, request.workingDir ?? workingDir];
+  const plain = [...shell, ...request.command];
   if (!request.tty) return enter(target, plain);
   const { columns, rows } = request.tty;
   const prepare = `printf '${ttyMark.replace('\u0001', '\\001')}%s\\n' "$(tty)"; stty rows ${rows} cols ${columns}; `;
   if (terminalOfHost) return `exec script -qefc ${shellWord(prepare + enter(target, plain))} /dev/null`;
   const inner = `${prepare}exec ${request.command.map(shellWord).join(' ')}`;
-  return enter(target, [...shell, 'cd "$0" && exec script -qefc "$1" /dev/null', directory, inner]);
+  return enter(target, [...shell, 'script', '-qefc', inner, '/dev/null']);
+}
+
+function variablesOf(target: ExecTarget, { env, tty }: ExecRequest): [name: string, value: string][] {
+  return Object.entries({ ...target.env, ...env, ...(tty ? { TERM: env?.TERM ?? 'xterm' } : {}) });
 }
 
 /** The process that nsenter has made in the zone, itself or below, and what that has started; none as long as there is none. */

@@ -17,7 +17,7 @@ import { macOf, type NodeNetwork } from '@cloudos/node-network';
 import { CloudosError, type ErrorCode, errorCodes, type GuestSpec } from '@cloudos/sdk';
 import type { HostAbilities } from './host-probe.ts';
 import { launchPlanText, planName, takenPlanName } from './launch-plan-text.ts';
-import { type LaunchPlan, launchScript } from './launch-script.ts';
+import { environmentFile, environmentLine, type LaunchPlan, launchScript } from './launch-script.ts';
 import { startForwarder } from './port-forwarder.ts';
 import type { Toolbox } from './toolbox.ts';
 import { fstabOf, type Userland, writeOwnFiles } from './userland.ts';
@@ -88,6 +88,7 @@ export async function launchZone(environment: ZoneEnvironment, state: ZoneState)
   await environment.store.forgetRun(zone);
   const plan = await prepareFiles(environment, state, zone, directory);
   const { spawner, startTimeoutMs } = environment;
+  writeFileSync(join(directory, environmentFile), environmentLine(plan), { mode: 0o600 });
   if (spawner) await launchByPlan(spawner, directory, plan, startTimeoutMs);
   else await launchByScript(directory, plan, startTimeoutMs);
   const run = environment.store.run(zone);
@@ -128,7 +129,19 @@ async function prepareFiles(
 }
 
 /** What a run before may have left beside the layers of the zone. */
-const filesOfRun = ['own', 'failed', 'stdout.end', 'stderr.end', 'out', 'err', 'go', 'up', 'disk.img', takenPlanName];
+const filesOfRun = [
+  'own',
+  'failed',
+  'stdout.end',
+  'stderr.end',
+  'out',
+  'err',
+  'go',
+  'up',
+  'disk.img',
+  takenPlanName,
+  environmentFile,
+];
 
 async function prepareDirectory(environment: ZoneEnvironment, state: ZoneState, directory: string): Promise<ZoneRoot> {
   const { spec } = state;

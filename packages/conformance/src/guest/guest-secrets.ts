@@ -1,15 +1,17 @@
+import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect } from 'vitest';
 import type { GuestSuite } from '../guest.conformance.ts';
 import { expectCode, type GuestHarness, testWhen } from './guest-harness.ts';
 
-const value = 'correct horse battery staple';
+/** Of this run alone: other runs on the machine have command lines too. */
+const value = `correct horse battery ${randomUUID()}`;
 /** Files that are looked into: as many as a driver may keep for a few guests. */
 const filesMax = 20_000;
 
 /** Variables that are filled from secrets. */
-export function secretTests({ harness, programs, supports }: GuestSuite): void {
+export function secretTests({ harness, programs, commands, supports }: GuestSuite): void {
   const put = (name: string, mode = 0o600) => {
     const path = join(harness().stateDir, 'secrets', name);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -27,6 +29,22 @@ export function secretTests({ harness, programs, supports }: GuestSuite): void {
       const exposed = filesOf(harness()).filter((path) => readFileSync(path, 'latin1').includes(value));
       // What the guest wrote to its log is the guest's own.
       expect(exposed.filter((path) => !/(std)?(out|err)|log/.test(path))).toEqual([]);
+    });
+    testWhen(supports.secrets)('stand in no command line, which everybody on the node can read', async () => {
+      put('group/token');
+      const { instance } = await harness().run(programs.sleepForever(), { env: env('group/token') });
+      expect(commandLines().filter((line) => line.includes(value))).toEqual([]);
+      if (!supports.exec) return;
+      const session = await harness().driver.exec(instance, { command: commands.copyInput() });
+      let heard = '';
+      session.output.subscribe(({ data }) => {
+        heard += Buffer.from(data).toString();
+      });
+      await session.write(Buffer.from('runs\n'));
+      await harness().until('the command to run', () => heard.includes('runs'));
+      expect(commandLines().filter((line) => line.includes(value))).toEqual([]);
+      session.end();
+      expect(await session.exitCode).toBe(0);
     });
     testWhen(supports.secrets)('that are not there, or that others can read, keep a guest from starting', async () => {
       put('open', 0o644);
@@ -61,4 +79,17 @@ function filesOf(harness: GuestHarness): string[] {
   };
   if ((statSync(harness.dataDir).mode & 0o011) !== 0) walk(harness.dataDir);
   return found;
+}
+
+/** Of all processes of the node (proc(5)). */
+function commandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      } catch {
+        return ''; // it has ended
+      }
+    });
 }
