@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { CloudosClient } from '@cloudos/client';
 import type { RecordedEvent } from '@cloudos/sdk';
 import { build } from 'esbuild';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import wscat from 'wscat/package.json' with { type: 'json' };
 import { KernelProcess, readyInstances, until } from './support/kernel-process.ts';
@@ -25,10 +25,14 @@ describe('third-party clients', () => {
   const running = new Set<ChildProcess>();
   beforeAll(async () => {
     const [allowed] = await Promise.all(pages.map(listening));
+    // One port for all of its lives.
+    const held = pageServer();
+    const port = Number(new URL(await listening(held)).port);
+    held.close();
     kernel = new KernelProcess({
       ...{ name: 'read', log: 'log-lmdb', resources: 'resources-borg', orchestrator: 'orchestrator-kubernetes' },
       nodes: [{ name: 'n', host: 'host-simulated', guests: ['guest-simulated'] }],
-      gateway: { origins: [allowed] },
+      gateway: { origins: [allowed], port },
     });
     client = await kernel.start();
     await client.command({ slot: 'orchestrator', command: { type: 'Apply', text: deployment('web', 5) } });
@@ -221,8 +225,73 @@ describe('third-party clients', () => {
       expect(await evaluate(own, 'attempt', argument)).toEqual({ request: 'answered 200', socket: 'open' });
       expect(await evaluate(other, 'attempt', argument)).toEqual({ request: 'blocked', socket: 'blocked' });
     }, 60_000);
+
+    it('goes on from where it was when the server was killed, or the page loaded again', async () => {
+      const { token } = await client.createToken({ name: 'follower', scopes: ['events:read'] });
+      const tab = await browser.newPage();
+      const scale = (replicas: number) =>
+        client.command({ slot: 'orchestrator', command: { type: 'Scale', workload: 'default/web', replicas } });
+      try {
+        await tab.goto((pages[0] as PageServer).url);
+        await follow(tab, { url: kernel.endpoint(), token });
+        await levelWith(tab, (await client.status()).head);
+        // What this makes happen is under way when the server dies.
+        await scale(30);
+        await kernel.end('SIGKILL');
+        await until(async () => (await followers(tab)).every(({ losses }) => losses > 0), 60_000);
+        client = await kernel.start();
+        await scale(8);
+        await readyInstances(client, 'web', 8);
+        await levelWith(tab, (await client.status()).head);
+        // What the page has stored itself outlives it.
+        const before = (await followers(tab)).find(({ form }) => form === 'consumer')?.positions.length ?? 0;
+        await tab.reload();
+        await scale(2);
+        await follow(tab, { url: kernel.endpoint(), token });
+        await readyInstances(client, 'web', 2);
+        await levelWith(tab, (await client.status()).head);
+        const [consumer] = (await followers(tab)).filter(({ form }) => form === 'consumer');
+        expect(consumer?.positions.length).toBeGreaterThan(before);
+      } finally {
+        await tab.close();
+      }
+    }, 120_000);
+
+    const follow = (tab: Page, argument: object) =>
+      tab.evaluate((given) => (globalThis as unknown as { follow(given: object): void }).follow(given), argument);
+
+    const followers = async (tab: Page): Promise<readonly Follower[]> => {
+      const followed = await tab.evaluate(() => (globalThis as unknown as { followed: object }).followed);
+      return Object.entries(followed).map(([form, seen]) => ({ form, ...(seen as Omit<Follower, 'form'>) }));
+    };
+
+    /** Each has had every event up to there, once and in order. */
+    const levelWith = async (tab: Page, head: number) => {
+      let seen: readonly Follower[] = [];
+      await until(
+        async () => {
+          seen = await followers(tab);
+          return seen.every(({ positions, failure }) => positions.length > head || failure !== undefined);
+        },
+        60_000,
+        () => JSON.stringify(seen.map(({ form, positions, losses }) => [form, positions.length, losses])),
+      );
+      for (const { form, positions, failure } of seen) {
+        expect([form, failure]).toEqual([form, undefined]);
+        expect([form, positions]).toEqual([form, positions.map((_, at) => at)]);
+      }
+    };
   });
 });
+
+/** What a subscriber in the page has seen. */
+interface Follower {
+  readonly form: string;
+  readonly positions: readonly number[];
+  /** Of its connection. */
+  readonly losses: number;
+  readonly failure: string | undefined;
+}
 
 interface PageServer {
   readonly server: Server;

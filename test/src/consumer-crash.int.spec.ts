@@ -15,7 +15,7 @@ import { until } from './support/kernel-process.ts';
 import { Numbers, sumOf, type Verdict, verdictOf } from './support/trust/verdict.ts';
 
 const seed = Number(process.env.CLOUDOS_SEED ?? Math.floor(Math.random() * 1e9));
-const kills = 30;
+const kills = 24;
 /** Of one that keeps its position apart, at most: until it was found out. */
 const controlKillsMax = 60;
 const none = { lost: 0, twice: 0, disordered: 0, foreign: 0, changed: 0 };
