@@ -1,6 +1,7 @@
 import type { GuestSupport, PluginDefinition } from '@cloudos/sdk';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { adoptionTests } from './guest/guest-adoption.ts';
+import { openWaits } from './guest/guest-bounds.ts';
 import { faultTests } from './guest/guest-faults.ts';
 import { type GuestConformanceOptions, GuestHarness, type GuestSuitePart } from './guest/guest-harness.ts';
 import { interactionTests } from './guest/guest-interaction.ts';
@@ -53,6 +54,10 @@ export function guestConformance<Config>(
       const harness = suite.harness();
       const { driver } = harness;
       await Promise.all((await driver.list()).map((guest) => driver.remove(guest.instance)));
+    });
+    afterEach(({ task }) => {
+      const waits = task.result?.state === 'fail' ? openWaits() : [];
+      if (waits.length > 0) throw new Error(`when the test failed, it waited for:\n  ${waits.join('\n  ')}`);
     });
     afterAll(() => open?.close(), 120_000);
 

@@ -10,7 +10,7 @@ const programs: Partial<GuestPrograms> = {
   killItself: () => ({ command: ['signal', 'SIGKILL'] }),
   printLines: (lines, thenRun) =>
     script(`echo oops >&2; ${lines.map((line) => `echo ${line}`).join('; ')}; ${thenRun ? 'sleep' : 'exit 0'}`),
-  printSlowly: () => script('echo first; sleep 0.3; echo last'),
+  printSlowly: (pauseMs = 300) => script(`echo first; sleep ${pauseMs / 1000}; echo last`),
   printContext: (variable) => script(`printenv ${variable}; pwd`),
   httpServer: () => ({ command: ['sleep'] }),
   allocate: (bytes) => ({ command: ['allocate', String(bytes)] }),

@@ -30,7 +30,7 @@ export const unikernelPrograms: Partial<GuestPrograms> = {
   printLines: (lines, thenRun) => ({
     command: ['complain=oops', ...lines.map((line) => `print=${line}`), ...(thenRun ? [] : ['exit=0'])],
   }),
-  printSlowly: () => ({ command: ['print=first', 'later=last', 'after=300', 'exit=0'] }),
+  printSlowly: (pauseMs = 300) => ({ command: ['print=first', 'later=last', `after=${pauseMs}`, 'exit=0'] }),
   printContext: () => ({ command: ['context', 'exit=0'] }),
   httpServer: (port, body) => ({ command: [`port=${port}`, `body=${body}`] }),
   allocate: (bytes) => ({ command: [`allocate=${bytes}`] }),

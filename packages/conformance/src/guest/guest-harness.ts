@@ -18,6 +18,7 @@ import {
 import { firstValueFrom } from 'rxjs';
 import { expect, type TestContext, test } from 'vitest';
 import { type PluginContextOptions, pluginContext, type TestPluginContext } from '../plugin-context.ts';
+import { boundedDriver, within } from './guest-bounds.ts';
 import type { GuestCommands, GuestProgram, GuestPrograms } from './guest-programs.ts';
 
 /** What the suite is made of, in the order in which it runs. */
@@ -88,6 +89,8 @@ export type AskedTemplate = Partial<Omit<GuestTemplate, 'requests' | 'limits'>> 
 };
 
 const nodeId = 'conformance';
+/** How long an answer of the driver may take, in deadlines: it has bounds of its own, which are to be seen first. */
+const deadlinesPerAnswer = 1.5;
 
 /** A driver under test, its data directory, and everything it was seen to do. */
 export class GuestHarness {
@@ -135,6 +138,10 @@ export class GuestHarness {
     return this.#options.deadlineMs ?? 60_000;
   }
 
+  get #answerMaxMs(): number {
+    return deadlinesPerAnswer * this.deadlineMs;
+  }
+
   /** What the driver reported as a failure that no call could report. */
   get failures(): readonly unknown[] {
     return this.#context?.failures ?? [];
@@ -151,7 +158,8 @@ export class GuestHarness {
       generation: this.#generation,
     });
     const config = this.#plugin.config.parse(this.#options.config ?? {});
-    const driver = await this.#plugin.create(context, config);
+    const created = Promise.resolve(this.#plugin.create(context, config));
+    const driver = boundedDriver(await within(this.#answerMaxMs, 'a driver', created), this.#answerMaxMs);
     const seen = driver.exits.subscribe((exit) => this.exits.push(exit));
     const changes = driver.containerChanges?.subscribe((change) => this.containerChanges.push(change));
     context.scope.defer('exits', () => seen.unsubscribe());
@@ -166,7 +174,7 @@ export class GuestHarness {
     const context = this.#context;
     this.#context = undefined;
     this.#driver = undefined;
-    await context?.scope.close();
+    if (context) await within(this.#answerMaxMs, 'the end of the driver', context.scope.close());
   }
 
   /** Removes everything, the directory too. */
@@ -178,7 +186,7 @@ export class GuestHarness {
   }
 
   async fingerprint(): Promise<GuestFingerprint> {
-    return firstValueFrom(this.driver.fingerprint());
+    return within(this.deadlineMs, 'a fingerprint', firstValueFrom(this.driver.fingerprint()));
   }
 
   /** True when the node that the suite runs on gives what the plugin supports in general. */
@@ -240,7 +248,7 @@ export class GuestHarness {
   /** What the guest has written so far, by stream. */
   async output(
     instance: string,
-    asked: number | Pick<LogRequest, 'tailLines' | 'since' | 'container'> = {},
+    asked: number | Pick<LogRequest, 'tailLines' | 'since' | 'container' | 'follow'> = {},
   ): Promise<{ stdout: string; stderr: string }> {
     const text = { stdout: '', stderr: '' };
     const request = typeof asked === 'number' ? { tailLines: asked } : asked;
@@ -250,11 +258,20 @@ export class GuestHarness {
     return text;
   }
 
-  async printed(instance: string, text: string): Promise<string> {
-    return this.until(`${instance} prints ${JSON.stringify(text)}`, async () => {
+  /**
+   * What the guest has written to standard output, as soon as that is in it. What a program writes at once may come in
+   * pieces: a line is there when its end is.
+   */
+  async printed(instance: string, text: string | RegExp): Promise<string> {
+    return this.until(`${instance} prints ${text instanceof RegExp ? text : JSON.stringify(text)}`, async () => {
       const { stdout } = await this.output(instance);
-      return stdout.includes(text) && stdout;
+      return (text instanceof RegExp ? text.test(stdout) : stdout.includes(text)) && stdout;
     });
+  }
+
+  /** All that the guest writes until it ends, by stream. */
+  async said(instance: string): Promise<{ stdout: string; stderr: string }> {
+    return this.output(instance, { follow: true });
   }
 
   /** Runs a command in the guest to its end. */
@@ -277,7 +294,7 @@ export class GuestHarness {
     if (input !== undefined) await session.write(Buffer.from(input));
     session.end();
     const code = await session.exitCode;
-    await ended;
+    await within(this.deadlineMs, `the end of the output of ${request.command.join(' ').slice(0, 100)}`, ended);
     return { code, ...text };
   }
 }

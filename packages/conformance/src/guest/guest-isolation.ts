@@ -16,7 +16,7 @@ export function isolationTests(suite: GuestSuite): void {
           'the fingerprint says that this node cannot filter calls',
         );
         const { instance } = await harness().run(programs.printPrivileges());
-        const text = await harness().printed(instance, 'Seccomp');
+        const { stdout: text } = await harness().said(instance);
         expect(text).toMatch(/^CapEff:\s+0+$/m);
         expect(text).toMatch(/^CapBnd:\s+0+$/m);
         expect(text).toMatch(/^NoNewPrivs:\s+1$/m);
@@ -31,15 +31,15 @@ export function isolationTests(suite: GuestSuite): void {
           'the fingerprint says that this node cannot filter calls',
         );
         const { instance } = await harness().run(programs.tryPrivileges?.() ?? programs.sleepForever());
-        await harness().exitOf(instance);
-        const text = await harness().printed(instance, 'refused');
+        const { stdout: text } = await harness().said(instance);
+        expect(text).toContain(' refused\n');
         expect(text.split('\n').filter((line) => line.endsWith(' allowed'))).toEqual([]);
         expect(text.split('\n').length).toBeGreaterThan(5);
       },
     );
     testWhen(supports.readOnlyRoot)('a guest with a read-only root cannot write to it', async () => {
       const { instance } = await harness().run(programs.fill('/mark', 10), { readOnlyRoot: true });
-      expect(await harness().printed(instance, 'written')).toMatch(/^0 written: Read-only file system/m);
+      expect(await harness().printed(instance, / written: .*\n/)).toMatch(/^0 written: Read-only file system/m);
     });
     mountTests(suite);
   });

@@ -113,8 +113,8 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
     test('a guest that ends politely has ended well before the grace is over', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const before = Date.now();
-      const exit = await harness().driver.stop(instance, 10_000);
-      expect(Date.now() - before).toBeLessThan(5_000);
+      const exit = await harness().driver.stop(instance, 60_000);
+      expect(Date.now() - before).toBeLessThan(30_000);
       expect(exit).toMatchObject({ instance, attempt: 1, reason: 'stopped' });
       expect(await harness().exitOf(instance)).toMatchObject({ reason: 'stopped' });
       expect(await harness().find(instance)).toMatchObject({ state: 'exited' });
@@ -127,7 +127,7 @@ export function lifecycleTests({ harness, programs, supports, options }: GuestSu
       const exit = await harness().driver.stop(instance, 400);
       const elapsed = Date.now() - before;
       expect(elapsed).toBeGreaterThanOrEqual(380);
-      expect(elapsed).toBeLessThan(5_000);
+      expect(elapsed).toBeLessThan(30_000);
       expect(exit).toMatchObject({ reason: 'stopped' });
       if (supports.signals) expect(exit).toMatchObject({ signal: 'SIGKILL', exitCode: null });
       expect(await harness().find(instance)).toMatchObject({ state: 'exited', exit: { reason: 'stopped' } });

@@ -20,8 +20,8 @@ export interface GuestPrograms {
   killItself(): GuestProgram;
   /** Prints each of the lines to standard output, `oops` to standard error, then ends with 0 or runs on. */
   printLines(lines: readonly string[], thenRun: boolean): GuestProgram;
-  /** Prints `first`, and `last` some 300 ms later, then ends with 0. */
-  printSlowly(): GuestProgram;
+  /** Prints `first`, and `last` that many milliseconds later (300 where none are given), then ends with 0. */
+  printSlowly(pauseMs?: number): GuestProgram;
   /** Prints the value of the variable and the working directory, one line each, then ends. */
   printContext(variable: string): GuestProgram;
   /** Answers every HTTP request on the port with status 200 and that body. */
@@ -107,7 +107,7 @@ export const defaultPrograms: GuestPrograms = {
   killItself: () => shell('kill -KILL $$'),
   printLines: (lines, thenRun) =>
     shell(`echo oops >&2; for line; do echo "$line"; done; ${thenRun ? 'exec sleep 1000000' : 'exit 0'}`, ...lines),
-  printSlowly: () => shell('echo first; sleep 0.3; echo last'),
+  printSlowly: (pauseMs = 300) => shell('echo first; sleep "$1"; echo last', String(pauseMs / 1000)),
   printContext: (variable) => shell(`printf '%s\\n' "$${variable}"; pwd`),
   httpServer: (port, body) => ({ command: ['node', '-e', httpScript], args: [String(port), body] }),
   allocate: (bytes) => ({ command: ['node', '-e', allocateScript], args: [String(bytes)] }),
