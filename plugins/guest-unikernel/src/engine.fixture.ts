@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { findTool, runCommand, startTimeOf, unmountBelow } from '@cloudos/host-tools';
 import Docker from 'dockerode';
 
-const upMaxMs = 30_000;
+const upMaxMs = 60_000;
 
 /** A Docker Engine of the specs' own, apart from any other of the machine. */
 export interface TestEngine {
@@ -52,8 +52,10 @@ export async function startEngine(): Promise<TestEngine> {
     }
   };
   const down = async (signal: NodeJS.Signals) => {
+    if (daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const ended = once(daemon, 'exit', { signal: AbortSignal.timeout(upMaxMs) });
     daemon.kill(signal);
-    if (daemon.exitCode === null && daemon.signalCode === null) await once(daemon, 'exit');
+    await ended;
   };
   await up();
   return {

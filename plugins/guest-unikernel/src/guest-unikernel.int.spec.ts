@@ -46,11 +46,11 @@ const options: GuestConformanceOptions = {
 };
 
 async function value({ address }: GuestStatus, init: RequestInit): Promise<string> {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     try {
       const url = `http://${address?.host}/kv/state`;
-      return await (await fetch(url, { ...init, signal: AbortSignal.timeout(2_000) })).text();
+      return await (await fetch(url, { ...init, signal: AbortSignal.timeout(5_000) })).text();
     } catch (error) {
       if (Date.now() > deadline) throw error;
     }
