@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,15 +78,17 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await run(name, busyboxPrograms.sleepForever());
     await driver.remove(name);
   };
-  const until = async (what: string, poll: () => unknown) => {
+  const until = async <T>(what: string, poll: () => T | Promise<T>): Promise<T> => {
     const deadline = Date.now() + 60_000;
-    while (!(await poll())) {
-      if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+    for (;;) {
+      const answer = await poll();
+      if (answer) return answer;
+      if (Date.now() > deadline) throw new Error(`did not happen in a minute: ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
   const answer = async (host: string | undefined) => {
-    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
     return response?.text();
   };
   /** As a crash would, and waits until the driver has started another. */
@@ -103,8 +105,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await killEngine();
     expect(await answer(address?.host)).toBe('here');
     const found = async () => (await driver.list().catch(() => [])).find(({ instance }) => instance === 'survivor');
-    await until('the guest in the list', found);
-    expect(await found()).toMatchObject({ state: 'running', attempt: 1, pid, address });
+    expect(await until('the guest in the list', found)).toMatchObject({ state: 'running', attempt: 1, pid, address });
     expect(await driver.stop('survivor', 5_000)).toMatchObject({ reason: 'stopped' });
     await driver.remove('survivor');
   });
@@ -184,7 +185,10 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     // As the machine would be: no driver, no engine, no process of a guest, nothing mounted.
     await context.scope.close();
     const { pid = -1 } = (await driver.list())[0] ?? {};
-    for (const each of [...processesNaming(join(engine.socket, '..')), pid]) process.kill(each, 'SIGKILL');
+    // Some of them end with others.
+    const identity = (of: number) => ({ pid: of, startTime: startTimeOf(of) ?? '' });
+    const all = [...processesNaming(join(engine.socket, '..')), pid].map(identity);
+    for (const each of all) signalProcess(each, 'SIGKILL');
     await until('the end of all', () => processesNaming(join(engine.socket, '..')).length === 0);
     await unmountBelow(join(engine.socket, '..'));
     await unmountBelow(join(root, 'data/engine'));
@@ -196,6 +200,8 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     await driver.remove('before');
   });
 
+  /** The containers that the engine has made: others of the machine have their groups beside those of ours. */
+  const made = new Set<string>();
   /** Whatever a guest could leave behind. */
   const remains = async () => ({
     containers: (await connect(engine.socket).listContainers({ all: true })).map(({ Names: names }) => names[0]),
@@ -207,7 +213,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     claims: readdirSync(join(root, 'state/network/n1/addresses')),
     interfaces: readdirSync('/sys/class/net'),
     mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length,
-    groups: existsSync('/sys/fs/cgroup/pids/docker') ? readdirSync('/sys/fs/cgroup/pids/docker') : [],
+    groups: [...made].filter((id) => existsSync(join('/sys/fs/cgroup/pids/docker', id))),
   });
   const untilNothingMoreThan = async (before: object) => {
     const same = async () => JSON.stringify(await remains()) === JSON.stringify(before);
@@ -221,6 +227,7 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
     'an engine that is killed when %i of ten containers are %s costs those under way',
     async (count, state) => {
       await cycle('first');
+      const watcher = watch(join(root, 'data/engine/containers'), (_event, name) => made.add(name ?? ''));
       const docker = connect(engine.socket);
       const before = await remains();
       const names = Array.from({ length: 10 }, (_, index) => `ten-${state}-${index}`);
@@ -239,9 +246,13 @@ describe.skipIf(obstacle !== undefined)(`faults under containers (${obstacle ?? 
         if (outcome?.status === 'fulfilled') expect(status.pid).toBe(outcome.value.pid);
       }
       expect((await driver.list()).map(({ instance }) => instance).sort()).toEqual([...names].sort());
+      // What was under way at the old engine may take a moment to be cleared away.
+      await until('a task for each', async () => (await remains()).tasks === names.length).catch(() => {});
       expect(await remains()).toMatchObject({ containers: { length: 10 }, tasks: 10 });
       await Promise.all(names.map((name) => driver.remove(name)));
       await untilNothingMoreThan(before);
+      watcher.close();
+      expect(made.size).toBeGreaterThanOrEqual(names.length);
     },
   );
 
