@@ -157,7 +157,8 @@ export class GuestFiles {
       ([name, value]) => `export ${name}=${shellWord(value)}`,
     );
     // The memory group of the guest as itself sees it, v1 or v2, tells why a program was killed. The program does not wait for
-    // it: it is there when the program has ended.
+    // it: it is there when the program has ended. That the program runs is said by its own process, which has given up the
+    // handlers that it inherits: a signal that comes after that is not lost.
     return `exec </dev/null >${own}/out 2>${own}/err
 ${mount} -t cgroup -o memory none ${own}/cg 2>/dev/null || ${mount} -t cgroup2 none ${own}/cg 2>/dev/null &
 mounted=$!
@@ -178,9 +179,8 @@ case $1 in
   *) ( give; command -v -- "$1" >/dev/null ) ;;
 esac || end "${attempt} 127 0 lacking" 127
 ${passSignalsOn}
-( trap - TERM INT HUP USR1 USR2; give; exec "$@" ) &
+( trap - TERM INT HUP USR1 USR2; echo >${own}/begun; give; exec "$@" ) &
 program=$!
-echo >${own}/begun
 ${awaitProgram}
 wait $mounted
 oom=0

@@ -64,10 +64,12 @@ describe.skipIf(obstacle !== undefined)(`faults under instances of ${flavour} ($
       limits: { diskBytes: asked.diskBytes ?? 0 },
     }),
   });
-  const until = async (what: string, poll: () => unknown) => {
+  const until = async <T>(what: string, poll: () => T | Promise<T>): Promise<T> => {
     const deadline = Date.now() + 60_000;
-    while (!(await poll())) {
-      if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+    for (;;) {
+      const answer = await poll();
+      if (answer) return answer;
+      if (Date.now() > deadline) throw new Error(`did not happen in a minute: ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };

@@ -48,10 +48,12 @@ describe.skipIf(obstacle !== undefined)(`machines of ${flavour} (${obstacle ?? '
     node: 'n1',
     template: guestTemplate.parse({ image, ...program, requests: {}, limits: {} }),
   });
-  const until = async (what: string, poll: () => unknown) => {
+  const until = async <T>(what: string, poll: () => T | Promise<T>): Promise<T> => {
     const deadline = Date.now() + 60_000;
-    while (!(await poll())) {
-      if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+    for (;;) {
+      const answer = await poll();
+      if (answer) return answer;
+      if (Date.now() > deadline) throw new Error(`did not happen in a minute: ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
@@ -89,8 +91,7 @@ describe.skipIf(obstacle !== undefined)(`machines of ${flavour} (${obstacle ?? '
     const { pid } = await driver.start('survivor', 1);
     await killDaemon();
     const found = async () => (await driver.list().catch(() => [])).find(({ instance }) => instance === 'survivor');
-    await until('the guest in the list', found);
-    expect(await found()).toMatchObject({ state: 'running', attempt: 1, pid });
+    expect(await until('the guest in the list', found)).toMatchObject({ state: 'running', attempt: 1, pid });
     await killDaemon();
     process.kill(pid ?? -1, 'SIGKILL');
     await until('the exit', () => exits.find(({ instance }) => instance === 'survivor'));
