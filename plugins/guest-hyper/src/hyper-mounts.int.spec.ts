@@ -36,7 +36,7 @@ describe.skipIf(obstacle !== undefined)(`paths of the node in a guest${obstacle 
     mkdirSync(join(given, 'shared'));
     writeFileSync(join(given, 'file'), 'a file');
     await attach();
-  }, 60_000);
+  });
   afterEach(async () => {
     for (const { instance } of await driver.list()) await driver.remove(instance);
   });

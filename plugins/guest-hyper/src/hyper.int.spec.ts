@@ -50,7 +50,7 @@ describe.skipIf(obstacle !== undefined)(
     }
 
     const exitOf = (instance: string) =>
-      expect.poll(() => exits.find((exit) => exit.instance === instance), { timeout: 15_000, interval: 20 });
+      expect.poll(() => exits.find((exit) => exit.instance === instance), { timeout: 90_000, interval: 20 });
 
     test('QEMU that is killed is an exit by its signal; the next attempt runs', async () => {
       const { pid = 0 } = await run('killed');

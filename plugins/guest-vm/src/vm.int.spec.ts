@@ -7,13 +7,15 @@ import { ImageStore, importImage } from '@cloudos/images';
 import type { VmDriver } from '@cloudos/qemu';
 import { type GuestExit, type GuestSpec, guestTemplate } from '@cloudos/sdk';
 import { obstacleToTestImages, obstacleToVmImage, vmFiles, vmImage } from '@cloudos/test-images';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import plugin, { vmGuestConfig } from './index.ts';
 
 const obstacle = obstacleToTestImages() ?? obstacleToVmImage();
 const mebibyte = 2 ** 20;
 const config = vmGuestConfig.parse({ memoryBytes: 128 * mebibyte, diskBytes: 64 * mebibyte });
 const waitMax = { timeout: 90_000, interval: 50 };
+/** A test boots two machines, each in no more than the driver gives it. */
+vi.setConfig({ testTimeout: 2 * config.startTimeoutMs });
 
 describe.skipIf(obstacle !== undefined)(`machines of guest-vm${obstacle ? ` (cannot run: ${obstacle})` : ''}`, () => {
   let root: string;

@@ -15,7 +15,7 @@ afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
 guestConformance(guestZones, {
   lacks: ['snapshot'],
   image: 'shell:1',
-  config: { hostPaths: [hostPath] },
+  config: { hostPaths: [hostPath], startTimeoutMs: 60_000 },
   hostPath,
   prerequisite: obstacleToTestImages,
   prepare: async (stateDir) => {

@@ -12,7 +12,7 @@ afterAll(() => rmSync(hostPath, { recursive: true, force: true }));
 guestConformance(guestZones, {
   lacks: ['snapshot'],
   image: 'host:',
-  config: { hostPaths: [hostPath] },
+  config: { hostPaths: [hostPath], startTimeoutMs: 60_000 },
   hostPath,
   traces: guestTraces,
   // Only root can.

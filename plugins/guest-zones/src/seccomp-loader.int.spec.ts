@@ -11,7 +11,7 @@ const title = `the seccomp loader${program ? '' : ` (cannot run: there is none f
 describe.skipIf(!program)(title, () => {
   let directory: string;
   let loader: string;
-  const run = (...command: string[]) => spawnSync(loader, command, { env: { KEPT: 'yes' }, timeout: 5_000 });
+  const run = (...command: string[]) => spawnSync(loader, command, { env: { KEPT: 'yes' }, timeout: 60_000 });
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), 'cloudos-seccomp-'));
     loader = join(directory, 'loader');

@@ -29,10 +29,10 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     counter = await counterImage(images);
     await shellImage(images);
     const context = await pluginContext({ dataDir: join(directory, 'data'), stateDir, node: { id: 'n1' } });
-    driver = await guestZones.create(context, guestZones.config.parse({}));
+    driver = await guestZones.create(context, guestZones.config.parse({ startTimeoutMs: 60_000 }));
     driver.exits.subscribe((exit) => exits.push(exit));
     close = () => context.scope.close();
-  }, 30_000);
+  });
   afterAll(async () => {
     await driver.purge();
     await close();
@@ -74,8 +74,8 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     await make('counter', { image: 'counter:1', ports: [{ port: 80, protocol: 'tcp' }] });
     const { address } = await driver.start('counter', 1);
     const ask = async (method: string, path: string) =>
-      (await fetch(`http://${address?.host}${path}`, { method })).text();
-    await expect.poll(() => ask('GET', '/').catch(() => ''), { timeout: 10_000 }).toBe('0');
+      (await fetch(`http://${address?.host}${path}`, { method, signal: AbortSignal.timeout(30_000) })).text();
+    await expect.poll(() => ask('GET', '/').catch(() => ''), { timeout: 60_000 }).toBe('0');
     expect(await ask('POST', '/inc')).toBe('1');
     expect(await driver.stop('counter', 5_000)).toMatchObject({ reason: 'stopped' });
     await driver.remove('counter');
@@ -144,7 +144,7 @@ describe.skipIf(obstacle !== undefined)(title, () => {
       node: { id: 'n2' },
     });
     try {
-      const other = await guestZones.create(context, guestZones.config.parse({}));
+      const other = await guestZones.create(context, guestZones.config.parse({ startTimeoutMs: 60_000 }));
       const template = guestTemplate.parse({ image: 'host:', ...script('sleep 1000'), requests: {}, limits: {} });
       const spec = (instance: string) => ({ instance, workload: 'w', node: 'n2', template });
       await other.create(spec('before'));

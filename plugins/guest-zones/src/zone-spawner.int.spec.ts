@@ -59,7 +59,7 @@ describe.skipIf(obstacle !== undefined)(title, () => {
       await create('zone', 'echo $(hostname) $(cat /proc/1/comm); exit 7');
       const { address } = await driver.start('zone', 1);
       expect(address?.host).toMatch(/^198\.1[89]\./);
-      await expect.poll(() => exits.at(-1), { timeout: 30_000 }).toMatchObject({ instance: 'zone', exitCode: 7 });
+      await expect.poll(() => exits.at(-1), { timeout: 60_000 }).toMatchObject({ instance: 'zone', exitCode: 7 });
       let text = '';
       for await (const chunk of driver.logs('zone', { follow: true })) text += Buffer.from(chunk.data).toString();
       expect(text).toBe('zone sh\n');
@@ -73,7 +73,7 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     const before = spawners();
     expect(before).not.toEqual([]);
     for (const spawner of before) process.kill(Number(spawner), 'SIGKILL');
-    await expect.poll(() => spawners().filter((left) => before.includes(left)), { timeout: 30_000 }).toEqual([]);
+    await expect.poll(() => spawners().filter((left) => before.includes(left)), { timeout: 60_000 }).toEqual([]);
     expect((await driver.list())[0]).toMatchObject({ state: 'running', pid });
     await create('two', 'exec sleep 1000');
     // One that was asked before its end was noticed says so, and nothing is left of it.
@@ -83,7 +83,7 @@ describe.skipIf(obstacle !== undefined)(title, () => {
   });
 
   test('what a start has begun is gone when its time is over', async () => {
-    await open({ startTimeoutMs: 2_000 });
+    await open({ startTimeoutMs: 5_000 });
     await create('first', 'exec sleep 1000');
     await driver.start('first', 1);
     // It stands still when the next zone is asked of it, and reads that when nobody waits any more.

@@ -14,6 +14,8 @@ import guestZones from './index.ts';
 const isRoot = process.geteuid?.() === 0;
 const program = fileURLToPath(new URL('./fixtures/busy-driver.mjs', import.meta.url));
 const rounds = 6;
+/** How long a driver may take to be loaded and ready, and all that it has made to be gone. */
+const readyMaxMs = 60_000;
 
 /** What the driver acknowledged before it was killed. */
 interface Acknowledged {
@@ -41,10 +43,11 @@ test.skipIf(!isRoot)(
       for (const beside of ['vite', 'state']) await rm(`${dataDir}.${beside}`, { recursive: true, force: true });
     }
     expect(readdirSync(dataDir)).toEqual([]);
-    expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain(dataDir);
+    const processes = () => execFileSync('ps', ['-eo', 'args']).toString();
+    await expect.poll(processes, { timeout: readyMaxMs }).not.toContain(dataDir);
     await rm(dataDir, { recursive: true });
   },
-  120_000,
+  rounds * readyMaxMs,
 );
 
 /** Lets a driver work for that long after it became ready, then kills it with SIGKILL. */
@@ -53,9 +56,14 @@ async function killAfter(dataDir: string, first: number, delayMs: number, seen: 
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout ?? process.stdin });
+  let isReady = false;
+  const late = setTimeout(() => child.kill('SIGKILL'), readyMaxMs);
   lines.on('line', (line) => {
     const [word, instance = '', pid] = line.split(' ');
-    if (word === 'ready') setTimeout(() => child.kill('SIGKILL'), delayMs);
+    if (word === 'ready') {
+      isReady = true;
+      setTimeout(() => child.kill('SIGKILL'), delayMs);
+    }
     if (word === 'created') seen.created.add(instance);
     if (word === 'started') seen.started.set(instance, Number(pid));
     if (word === 'removing') seen.removing.add(instance);
@@ -63,6 +71,8 @@ async function killAfter(dataDir: string, first: number, delayMs: number, seen: 
   });
   const ended = once(child, 'exit');
   const [, signal] = await Promise.all([once(lines, 'close'), ended]).then(([, exit]) => exit as [number, string]);
+  clearTimeout(late);
+  expect(isReady, `the driver was ready in ${readyMaxMs} ms`).toBe(true);
   expect(signal).toBe('SIGKILL');
 }
 
