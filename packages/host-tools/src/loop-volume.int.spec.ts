@@ -40,7 +40,7 @@ describe.skipIf(obstacle !== undefined)(`a volume in a file (${obstacle?.remedy 
     await next.ensure();
     expect(readFileSync(join(root, 'content/note'), 'utf8')).toBe('kept');
     await runCommand('sh', ['-c', `! head -c ${sizeBytes} /dev/zero >"$1"`, 'sh', join(root, 'content/much')]);
-  }, 60_000);
+  });
 
   test('bounds what a subvolume has of its own', async () => {
     await volume.ensure();
@@ -53,7 +53,7 @@ describe.skipIf(obstacle !== undefined)(`a volume in a file (${obstacle?.remedy 
     const much = runCommand('dd', ['if=/dev/zero', `of=${join(guest, 'much')}`, 'bs=1M', 'count=8', 'conv=fsync']);
     await expect(much).rejects.toThrow(/Disk quota exceeded/);
     expect(statSync(join(guest, 'big')).size).toBe(16 * 2 ** 20);
-  }, 60_000);
+  });
 
   test('is gone when it is removed, with its device', async () => {
     await volume.ensure();
@@ -63,12 +63,12 @@ describe.skipIf(obstacle !== undefined)(`a volume in a file (${obstacle?.remedy 
     expect(existsSync(join(root, 'content'))).toBe(false);
     expect(devices()).not.toContain(root);
     await volume.remove();
-  }, 60_000);
+  });
 
   test('is not mounted over what is there', async () => {
     mkdirSync(join(root, 'content'));
     writeFileSync(join(root, 'content/mine'), '');
     await expect(volume.ensure()).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
     rmSync(join(root, 'content/mine'));
-  }, 60_000);
+  });
 });

@@ -15,6 +15,7 @@ export async function fullDirectory(place: string): Promise<() => Promise<void>>
     if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
   }
   return async () => {
-    execFileSync('umount', [place]);
+    // Also while a driver looks into it.
+    execFileSync('umount', ['--lazy', place]);
   };
 }

@@ -35,9 +35,12 @@ test('a process that names them is seen until it has ended, and those of others 
   const leave = (directory: string) => spawn('sleep', ['1000'], { argv0: `${directory}/run`, stdio: 'ignore' });
   const [ours, others] = [leave(join(root, 'data')), leave('/elsewhere/data')];
   try {
-    await expect.poll(() => traces().processes).toEqual([expect.stringContaining(`${join(root, 'data')}/run 1000`)]);
+    await expect
+      .poll(() => traces().processes, { timeout: 60_000 })
+      .toEqual([expect.stringContaining(`${join(root, 'data')}/run 1000`)]);
+    const ended = once(ours, 'exit');
     ours.kill();
-    await once(ours, 'exit');
+    await ended;
     expect(traces()).toEqual(before);
   } finally {
     others.kill();
