@@ -80,7 +80,7 @@ describe.skipIf(obstacle !== undefined)(`machines of guest-vm${obstacle ? ` (can
     expect(text).toContain('the-name\n');
     if (address && address.host !== '127.0.0.1') expect(text).toContain(`inet ${address.host}/`);
     expect(text).toContain('/dev/vda1 / ext4');
-    const exit = await driver.stop('whole', 60_000);
+    const exit = await driver.stop('whole', 150_000);
     expect(exit).toMatchObject({ reason: 'stopped', exitCode: 0, signal: null });
     expect(await driver.stop('whole', 1_000)).toBeUndefined();
   });
