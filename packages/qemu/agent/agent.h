@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 /* A message: length of the payload (4 bytes, little endian), type (1), channel (4), payload. */
-enum { head_bytes = 9, payload_max = 65536, sessions_max = 64, words_max = 512, pending_max = 262144, containers_max = 5 };
+enum { head_bytes = 9, payload_max = 262144, sessions_max = 64, words_max = 4096, pending_max = 262144, containers_max = 5 };
 /* Channels of the programs of containers: this, and the number of the container. That of the first is 0. */
 #define container_channel 0x80000000u
 enum {

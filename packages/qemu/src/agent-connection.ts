@@ -17,6 +17,7 @@ export class AgentConnection {
   #rest: Buffer = Buffer.alloc(0);
   #next = randomInt(1, 2 ** 31);
   #closed = false;
+  #heardAt = performance.now();
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -37,6 +38,11 @@ export class AgentConnection {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** For how long the agent has said nothing. */
+  get silentMs(): number {
+    return performance.now() - this.#heardAt;
   }
 
   /** Commands under way. */
@@ -61,9 +67,10 @@ export class AgentConnection {
 
   /**
    * Sends and awaits the answer on that channel.
-   * @throws CloudosError GUEST_UNRESPONSIVE without an answer in time; what the agent refuses with
+   * @throws CloudosError GUEST_UNRESPONSIVE without an answer in time; GUEST_SPEC_INVALID; what the agent refuses with
    */
-  ask(type: string, channel: number, fields: Fields, answer: string, timeoutMs: number): Promise<AgentMessage> {
+  async ask(type: string, channel: number, fields: Fields, answer: string, timeoutMs: number): Promise<AgentMessage> {
+    const payload = encodeFields(fields);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#channels.delete(channel);
@@ -77,7 +84,7 @@ export class AgentConnection {
         else if (message.type === types.refused) reject(refusal(message));
         else resolve(message);
       });
-      this.send(type, channel, encodeFields(fields));
+      this.send(type, channel, payload);
     });
   }
 
@@ -90,6 +97,7 @@ export class AgentConnection {
   }
 
   #receive(data: Buffer): void {
+    this.#heardAt = performance.now();
     try {
       const { messages, rest } = decode(Buffer.concat([this.#rest, data]));
       this.#rest = rest;

@@ -11,7 +11,10 @@ const pieceBytes = 32 * 1024;
 /** The exit code of a command whose end nobody can tell any more. */
 const lostCode = 255;
 const notFoundCode = 127;
-const startMaxMs = 5_000;
+/** How long an agent may say nothing at all when it was told to begin a command. */
+const silenceMaxMs = 5_000;
+/** How long it may be busy with others before it begins it. */
+const beginMaxMs = 60_000;
 
 export interface ExecDefaults {
   readonly env: Readonly<Record<string, string>>;
@@ -21,7 +24,10 @@ export interface ExecDefaults {
   readonly container?: number;
 }
 
-/** Runs a command in the guest. @throws CloudosError GUEST_UNRESPONSIVE when the agent does not begin in time */
+/**
+ * Runs a command in the guest. @throws CloudosError GUEST_UNRESPONSIVE when the agent does not begin in time,
+ * GUEST_SPEC_INVALID when it is more than the agent takes
+ */
 export async function execByAgent(
   agent: AgentConnection,
   request: ExecRequest,
@@ -38,8 +44,12 @@ export async function execByAgent(
     ...(tty ? ([['tty', '1'], ...size(tty.columns, tty.rows)] as const) : []),
   ]);
   if (await session.began) return session;
-  agent.close();
-  throw new CloudosError('GUEST_UNRESPONSIVE', `the agent of the guest began no command in ${startMaxMs} ms`);
+  session.kill();
+  const isSilent = agent.silentMs >= silenceMaxMs;
+  // Commands of others that it still talks of go on.
+  if (isSilent) agent.close();
+  const how = isSilent ? `says nothing for ${silenceMaxMs} ms` : `is busy with other commands for ${beginMaxMs} ms`;
+  throw new CloudosError('GUEST_UNRESPONSIVE', `the agent of the guest was told to run a command and ${how}`);
 }
 
 function size(columns: number, rows: number): Fields {
@@ -64,20 +74,26 @@ class AgentSession implements ExecSession {
   #end: (code: number) => void = () => {};
 
   constructor(agent: AgentConnection, fields: Fields) {
+    const payload = encodeFields(fields);
     this.#agent = agent;
     this.output = this.#output.asObservable();
     this.exitCode = new Promise((resolve) => {
       this.#end = resolve;
     });
     this.began = new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), startMaxMs);
+      const since = performance.now();
+      const look = () => {
+        if (agent.silentMs >= silenceMaxMs || performance.now() - since >= beginMaxMs) resolve(false);
+        else timer = setTimeout(look, silenceMaxMs - agent.silentMs + 1);
+      };
+      let timer = setTimeout(look, silenceMaxMs);
       this.#answer = (began) => {
         clearTimeout(timer);
         resolve(began);
       };
     });
     this.#channel = agent.openChannel((message) => this.#receive(message));
-    agent.send(types.run, this.#channel, encodeFields(fields));
+    agent.send(types.run, this.#channel, payload);
   }
 
   async write(data: Uint8Array): Promise<void> {

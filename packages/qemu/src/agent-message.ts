@@ -1,3 +1,5 @@
+import { CloudosError } from '@cloudos/sdk';
+
 /** Types of messages to and from the agent; see agent/agent.h. */
 export const types = {
   boot: 'B',
@@ -36,7 +38,9 @@ export type Fields = readonly (readonly [name: string, value: string])[];
 
 const headBytes = 9;
 /** The largest payload that the agent takes, and sends. */
-export const payloadMaxBytes = 65_536;
+export const payloadMaxBytes = 262_144;
+/** As many arguments as it takes, and as many variables. */
+const wordsMax = 4_000;
 
 /** Length of the payload (4 bytes, little endian), type (1), channel (4), payload. */
 export function encode(type: string, channel: number, payload: Uint8Array = new Uint8Array()): Buffer {
@@ -48,9 +52,27 @@ export function encode(type: string, channel: number, payload: Uint8Array = new 
   return message;
 }
 
-/** Fields as the agent reads them: name and value, each ended by NUL. */
+/**
+ * Fields as the agent reads them: name and value, each ended by NUL.
+ * @throws CloudosError GUEST_SPEC_INVALID when they are more than it takes
+ */
 export function encodeFields(fields: Fields): Buffer {
-  return Buffer.from(fields.map(([name, value]) => `${name}\0${value}\0`).join(''));
+  const payload = Buffer.from(fields.map(([name, value]) => `${name}\0${value}\0`).join(''));
+  for (const [kind, what] of [
+    ['arg', 'arguments'],
+    ['env', 'variables'],
+  ]) {
+    const count = fields.filter(([name]) => name === kind).length;
+    if (count > wordsMax) throw tooMuch(`${count} ${what}`, `${wordsMax} at most`);
+  }
+  if (payload.length <= payloadMaxBytes) return payload;
+  throw tooMuch(`arguments and variables of ${payload.length} bytes`, `at most ${payloadMaxBytes}`);
+}
+
+function tooMuch(given: string, most: string): CloudosError {
+  return new CloudosError('GUEST_SPEC_INVALID', `a program has ${given}; in a virtual machine it takes ${most}`, {
+    remedy: 'give it what is large in a file: a mount, or its image',
+  });
 }
 
 /** Takes what is complete off the front; `rest` is the beginning of the next. */

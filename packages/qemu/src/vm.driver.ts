@@ -15,6 +15,7 @@ import {
   type LogRequest,
   type OutputChunk,
   refuseContainers,
+  refuseOptions,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { saveState } from './migration.ts';
@@ -77,6 +78,7 @@ export class VmDriver implements GuestDriver {
     const { store, flavour } = environment;
     const name = guestName(spec.instance);
     if (!flavour.pods) refuseContainers(spec, flavour.runtime);
+    refuseOptions(spec, flavour.runtime);
     return this.#locks.run(name, async () => {
       if (!(await viewVm(environment, name))) {
         const state: VmState = { version: 1, spec, attempt: 0, own: await flavour.admit(spec) };
@@ -196,8 +198,9 @@ export class VmDriver implements GuestDriver {
     const view = this.#running(await this.#view(environment, instance), true);
     const outside = await environment.carrier.stats(view.name);
     const { flavour } = environment;
-    // A machine that is held answers nothing.
-    return flavour.stats && !this.#parts.health.obstacle(view.name) ? flavour.stats(view, outside) : outside;
+    // A machine that stands still answers nothing.
+    const isStill = this.#status(view).state === 'paused' || this.#parts.health.obstacle(view.name);
+    return flavour.stats && !isStill ? flavour.stats(view, outside) : outside;
   }
 
   async pause(instance: string): Promise<void> {

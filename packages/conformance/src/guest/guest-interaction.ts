@@ -5,6 +5,9 @@ import { within } from './guest-bounds.ts';
 import { expectCode, testWhen } from './guest-harness.ts';
 
 const unsupported = ['GUEST_UNSUPPORTED'];
+/** Of a variable: the kernel takes 128 KiB (execve(2)). */
+const largeBytes = 100 * 1024;
+const commandsAtOnce = 12;
 
 /** Logs, exec, stats, pause, network: what one does with a running guest. */
 export function interactionTests(suite: GuestSuite): void {
@@ -35,6 +38,9 @@ export function interactionTests(suite: GuestSuite): void {
       const { instance, pid } = await harness().run(programs.sleepForever());
       await driver.pause?.(instance);
       expect(await harness().find(instance)).toMatchObject({ state: 'paused' });
+      if (supports.stats) expect((await driver.stats(instance)).memoryBytes ?? 1).toBeGreaterThan(0);
+      if (supports.exec)
+        await expectCode(driver.exec(instance, { command: suite.commands.exitWith(0) }), 'GUEST_STATE');
       await driver.resume?.(instance);
       expect(await harness().find(instance)).toMatchObject({ state: 'running', pid });
       await driver.pause?.(instance);
@@ -85,9 +91,11 @@ async function answerOf(url: string): Promise<string | undefined> {
 
 function contextTests({ harness, programs, supports }: GuestSuite): void {
   testWhen(supports.logs)('a program gets its environment and its working directory', async () => {
-    const value = `it's "quoted" $HOME \\ and\u00e9`;
+    const value = `it's "quoted" $HOME \\ and\u00e9 = \u{1d11e}`;
+    // Where guests are programs of a system.
+    const large = supports.exec ? [{ name: 'LARGE', value: 'x'.repeat(largeBytes) }] : [];
     const { instance } = await harness().run(programs.printContext('GREETING'), {
-      env: [{ name: 'GREETING', value }],
+      env: [{ name: 'GREETING', value }, ...large],
       workingDir: '/usr/bin',
     });
     expect((await harness().said(instance)).stdout).toBe(`${value}\n/usr/bin\n`);
@@ -175,6 +183,14 @@ function execTests({ harness, programs, commands, supports }: GuestSuite): void 
       const both = await harness().exec(instance, { command: commands.printBoth() });
       expect(both).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' });
     });
+    testWhen(supports.exec)('runs many commands at once', async () => {
+      const { instance } = await harness().run(programs.sleepForever());
+      const codes = Array.from({ length: commandsAtOnce }, (_, index) => index);
+      const ends = await Promise.all(
+        codes.map((code) => harness().exec(instance, { command: commands.exitWith(code) })),
+      );
+      expect(ends.map(({ code }) => code)).toEqual(codes);
+    });
     testWhen(supports.exec)('passes input and environment', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const copied = await harness().exec(instance, { command: commands.copyInput() }, 'to and fro\n');
@@ -184,6 +200,9 @@ function execTests({ harness, programs, commands, supports }: GuestSuite): void 
         env: { COLOUR: 'dark green' },
       });
       expect(printed.stdout).toBe('dark green');
+      const large = 'x'.repeat(largeBytes);
+      const again = await harness().exec(instance, { command: commands.printVariable('LARGE'), env: { LARGE: large } });
+      expect(again.stdout === large, `${again.stdout.length} of ${largeBytes}`).toBe(true);
     });
     testWhen(supports.exec)('can be killed', async () => {
       const { instance } = await harness().run(programs.sleepForever());
