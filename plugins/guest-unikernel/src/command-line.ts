@@ -1,4 +1,5 @@
 import { inside, type VmNetworkState } from '@cloudos/qemu';
+import { CloudosError } from '@cloudos/sdk';
 
 /** The longest command line that a kernel is given: what QEMU and the boot protocol pass without trouble. */
 export const commandLineMaxBytes = 2_048;
@@ -35,6 +36,20 @@ export function commandLine(parts: CommandLineParts, template = defaultArguments
   };
   const told = template.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
   return [...parts.words.map(encodeWord), told].join(' ').trim();
+}
+
+/** The longest that QEMU takes from a file: a line of 1,023 characters with what stands before it. */
+const fileLineMaxBytes = 1_000;
+
+/**
+ * A file that QEMU takes the command line from (`-readconfig`). It knows no escapes: quotes are encoded as in a URL.
+ * @throws CloudosError GUEST_SPEC_INVALID when it is too long
+ */
+export function commandLineConfig(instance: string, line: string): string {
+  const quoted = line.replaceAll('"', '%22');
+  if (quoted.length <= fileLineMaxBytes) return `[machine]\n  append = "${quoted}"\n`;
+  const what = `command and variables make a command line of ${quoted.length} bytes, at most ${fileLineMaxBytes} with secrets`;
+  throw new CloudosError('GUEST_SPEC_INVALID', `${instance}: ${what}`);
 }
 
 /** White space, control characters, `%` and what is not ASCII as `%` and two hexadecimal digits a byte. */

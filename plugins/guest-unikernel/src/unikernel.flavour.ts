@@ -1,3 +1,4 @@
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostName } from '@cloudos/host-tools';
 import {
@@ -10,7 +11,7 @@ import {
   type VmImages,
 } from '@cloudos/qemu';
 import { CloudosError, type GuestExit, type GuestSpec } from '@cloudos/sdk';
-import { commandLine, commandLineMaxBytes } from './command-line.ts';
+import { commandLine, commandLineConfig, commandLineMaxBytes } from './command-line.ts';
 import { type FoundUnikernel, findUnikernel, writeUnikernel } from './unikernel-image.ts';
 
 export interface UnikernelOptions {
@@ -29,6 +30,8 @@ const overheadBytes = 96 * 2 ** 20;
 const endOfText = '\u0003';
 const askMaxMs = 1_000;
 const kernelFile = 'kernel.elf';
+/** What QEMU reads the command line of a guest with secrets from: its own arguments are for everybody to read. */
+const lineFile = 'line.cfg';
 /** Where programs leave: I/O port 0xf4 takes the exit code and one, and QEMU ends with twice that and one. */
 const exitPort = ['-device', 'isa-debug-exit,iobase=0xf4,iosize=4'];
 const status = { failure: 1, codesFrom: 3, panic: 125, outOfMemory: 127, killed: 137 } as const;
@@ -63,7 +66,7 @@ export class UnikernelFlavour implements VmFlavour {
     await this.#options.images.release((state.own as unknown as FoundUnikernel).digest, name);
   }
 
-  async machine({ state }: Vm): Promise<Machine> {
+  async machine({ directory, state }: Vm): Promise<Machine> {
     const { template, instance } = state.spec;
     const own = state.own as unknown as FoundUnikernel;
     const memoryBytes = template.limits.memoryBytes || this.#options.memoryBytes;
@@ -82,9 +85,15 @@ export class UnikernelFlavour implements VmFlavour {
         `${instance}: command and variables make a command line of ${Buffer.byteLength(line)} bytes, at most ${commandLineMaxBytes}`,
       );
     }
+    const hasSecrets = template.env.some((variable) => 'secret' in variable);
+    if (hasSecrets) await writeFile(join(directory, machineDir, lineFile), commandLineConfig(instance, line));
     const kibibytes = Math.floor(memoryBytes / 1024);
     return {
-      args: [...this.#hardware(kibibytes, state.network?.mac), '-kernel', kernelFile, '-append', line],
+      args: [
+        ...this.#hardware(kibibytes, state.network?.mac),
+        ...['-kernel', kernelFile],
+        ...(hasSecrets ? ['-readconfig', lineFile] : ['-append', line]),
+      ],
       files: [],
       memoryBytes: memoryBytes + overheadBytes,
       disks: [],
@@ -108,6 +117,7 @@ export class UnikernelFlavour implements VmFlavour {
 
   /** A unikernel that was moved believes to be the guest that it was: it is told who it is now. */
   async started(vm: Vm, _qmp: unknown, resumed: boolean): Promise<void> {
+    await rm(join(vm.directory, machineDir, lineFile), { force: true });
     if (!resumed || vm.state.network?.kind !== 'bridge') return;
     await say(vm, `\u0001ip=${vm.state.network.address} mac=${vm.state.network.mac}\n`);
   }
