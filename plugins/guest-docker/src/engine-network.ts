@@ -15,6 +15,7 @@ export class EngineNetwork {
   readonly name: string;
   readonly #owner: string;
   #known: string | undefined;
+  #last: Promise<void> = Promise.resolve();
 
   constructor(docker: Docker, owner: string) {
     this.#docker = docker;
@@ -23,7 +24,13 @@ export class EngineNetwork {
   }
 
   /** Makes the network unless it is there. @throws CloudosError RUNTIME_UNAVAILABLE, NAME_TAKEN, HOST_COMMAND_FAILED */
-  async ensure(bridge: NodeBridge): Promise<void> {
+  ensure(bridge: NodeBridge): Promise<void> {
+    // One after the other: the first guests of a node come at the same time.
+    this.#last = this.#last.catch(() => {}).then(() => this.#ensure(bridge));
+    return this.#last;
+  }
+
+  async #ensure(bridge: NodeBridge): Promise<void> {
     const wanted = `${bridge.name} ${bridge.subnet}`;
     if (this.#known === wanted) return;
     const found = await unlessAbsent(`network ${this.name}`, () => this.#docker.getNetwork(this.name).inspect());

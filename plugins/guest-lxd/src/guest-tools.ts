@@ -16,6 +16,16 @@ const tools = ['sh', 'mount'] as const;
 export async function prepareTools(dataDir: string): Promise<string> {
   const directory = join(dataDir, 'tools');
   if (existsSync(directory)) return directory;
+  const made = making.get(directory) ?? makeTools(directory).finally(() => making.delete(directory));
+  making.set(directory, made);
+  await made;
+  return directory;
+}
+
+/** The first guests of a node come at the same time. */
+const making = new Map<string, Promise<void>>();
+
+async function makeTools(directory: string): Promise<void> {
   const half = `${directory}.new`;
   await rm(half, { recursive: true, force: true });
   await mkdir(half, { recursive: true, mode: 0o755 });
@@ -31,7 +41,6 @@ export async function prepareTools(dataDir: string): Promise<string> {
   }
   await chmod(half, 0o755);
   await rename(half, directory);
-  return directory;
 }
 
 const libraries = new Map<string, Promise<string[]>>();

@@ -18,7 +18,18 @@ export async function qemuRoot(qemu: string, directory: string): Promise<{ path:
   const { size, mtimeMs } = statSync(realpathSync(qemu));
   const key = digest(`1 ${qemu} ${size} ${mtimeMs}`, 12);
   const path = join(directory, `qemu-root-${key}`);
-  if (existsSync(path)) return { path, key };
+  if (!existsSync(path)) {
+    const made = making.get(path) ?? makeRoot(qemu, path).finally(() => making.delete(path));
+    making.set(path, made);
+    await made;
+  }
+  return { path, key };
+}
+
+/** The first guests of a node come at the same time. */
+const making = new Map<string, Promise<void>>();
+
+async function makeRoot(qemu: string, path: string): Promise<void> {
   const half = `${path}.new-${process.pid}`;
   await rm(half, { recursive: true, force: true });
   for (const folder of ['proc', 'dev', 'guest', 'tmp', 'usr/bin']) {
@@ -35,7 +46,6 @@ export async function qemuRoot(qemu: string, directory: string): Promise<{ path:
     await rm(half, { recursive: true, force: true });
     if (!(await stat(path).catch(() => undefined))) throw error;
   });
-  return { path, key };
 }
 
 async function libraries(program: string): Promise<string[]> {
