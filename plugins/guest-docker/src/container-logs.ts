@@ -2,6 +2,8 @@ import type { LogRequest, OutputChunk } from '@cloudos/sdk';
 import type { Container } from 'dockerode';
 import { engineError } from './engine.ts';
 
+const newline = 0x0a;
+
 /** How the engine counts time: seconds, with a fraction. */
 const seconds = (epochMs: number) => (epochMs / 1000).toFixed(3);
 
@@ -53,19 +55,44 @@ async function* read(
 
 /** The last lines of each stream. The engine keeps a bounded amount, which is what is gone through. */
 async function* lastLines(source: AsyncIterable<OutputChunk>, count: number): AsyncGenerator<OutputChunk> {
-  const lines: { stream: OutputChunk['stream']; text: Buffer }[] = [];
-  const kept = { stdout: 0, stderr: 0 };
-  // The engine keeps lines: each frame is one, or a part of a very long one.
-  for await (const { stream, data } of source) {
-    lines.push({ stream, text: Buffer.from(data) });
-    if (++kept[stream] <= count) continue;
-    lines.splice(
-      lines.findIndex((line) => line.stream === stream),
-      1,
-    );
-    kept[stream]--;
+  const streams = { stdout: new LastLines(count), stderr: new LastLines(count) };
+  let frames = 0;
+  for await (const { stream, data } of source) streams[stream].add({ stream, at: frames++, data: Buffer.from(data) });
+  const kept = [...streams.stdout.frames(), ...streams.stderr.frames()].sort((one, other) => one.at - other.at);
+  for (const { stream, data } of kept) yield { stream, data };
+}
+
+interface Frame extends OutputChunk {
+  /** How many frames of both streams came before it. */
+  readonly at: number;
+}
+
+/** The last lines of one stream, each of one frame, or of several where it is long: all but the last without a newline. */
+class LastLines {
+  readonly #count: number;
+  #lines: Frame[][] = [];
+  #isOpen = false;
+
+  constructor(count: number) {
+    this.#count = count;
   }
-  for (const { stream, text } of lines) yield { stream, data: text };
+
+  add(frame: Frame): void {
+    const open = this.#isOpen ? this.#lines.at(-1) : undefined;
+    if (open) open.push(frame);
+    else this.#lines.push([frame]);
+    this.#isOpen = frame.data.at(-1) !== newline;
+    // Not one by one: what is before the others would be moved each time.
+    if (this.#lines.length > 2 * this.#count + 1_000) this.#lines = this.#last();
+  }
+
+  frames(): Frame[] {
+    return this.#last().flat();
+  }
+
+  #last(): Frame[][] {
+    return this.#count === 0 ? [] : this.#lines.slice(-this.#count);
+  }
 }
 
 /** Cuts a multiplexed stream into its frames. */
