@@ -114,6 +114,7 @@ export type {
   ProbeResult,
 } from './slots/guest.ts';
 export { refuseContainers } from './slots/guest-containers.ts';
+export { refuseOptions } from './slots/guest-options.ts';
 export { type GuestSupport, guestSupports } from './slots/guest-supports.ts';
 export type { HostCheck, HostDriver, HostInventory } from './slots/host.ts';
 export { type SlotName, type SlotProviders, type SlotTraits, slots } from './slots/index.ts';

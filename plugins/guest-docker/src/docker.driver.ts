@@ -13,6 +13,7 @@ import {
   type LogRequest,
   type OutputChunk,
   refuseContainers,
+  refuseOptions,
 } from '@cloudos/sdk';
 import type { Container } from 'dockerode';
 import type { Observable } from 'rxjs';
@@ -65,6 +66,7 @@ export class DockerDriver implements GuestDriver {
 
   async create(spec: GuestSpec): Promise<GuestStatus> {
     refuseContainers(spec, 'docker');
+    refuseOptions(spec, 'docker');
     checkSpec(spec);
     const environment = await this.#environment();
     return this.#ledger.locks.run(spec.instance, async () => {

@@ -14,6 +14,7 @@ import {
   type LogRequest,
   type OutputChunk,
   refuseContainers,
+  refuseOptions,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { readConsole } from './console-log.ts';
@@ -69,6 +70,7 @@ export class LxdDriver implements GuestDriver {
 
   async create(spec: GuestSpec): Promise<GuestStatus> {
     refuseContainers(spec, 'lxd');
+    refuseOptions(spec, 'lxd');
     checkSpec(spec);
     const environment = await this.#environment();
     return this.#ledger.locks.run(spec.instance, async () => {

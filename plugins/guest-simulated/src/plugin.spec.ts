@@ -26,4 +26,4 @@ const state: GuestConformanceOptions['state'] = {
   read: async (harness, { instance }) => (await harness.exec(instance, { command: ['get', 'state'] })).stdout.trim(),
 };
 
-guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs, state });
+guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs, state, takesAnyOptions: true });

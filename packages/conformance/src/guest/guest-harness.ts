@@ -40,6 +40,8 @@ export interface GuestConformanceOptions {
   readonly config?: unknown;
   /** An image in which the programs of the suite run. */
   readonly image: string;
+  /** It plays guests of other runtimes, and takes what only those know. */
+  readonly takesAnyOptions?: boolean;
   /** Called with the state directory before the plugin is created: brings in the images that the suite names. */
   readonly prepare?: (stateDir: string) => Promise<unknown>;
   /** Why the suite cannot run here, with the command that would change it. Undefined: it can. */
