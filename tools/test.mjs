@@ -3,11 +3,14 @@
 import { join } from 'node:path';
 import { parseArguments } from './lib/arguments.mjs';
 import { ensureBuilt, ensureInstalled } from './lib/install.mjs';
+import { inNamespaces, namespacesAreThere } from './lib/namespaces.mjs';
 import { clearReports, emptyResult, failure, readReport, total } from './lib/reports.mjs';
-import { fail, filesBelow, projects, root, runTool, say } from './lib/workspace.mjs';
+import { fail, filesBelow, projects, root, run, runTool, say } from './lib/workspace.mjs';
 
 /** Projects whose `*.int.spec.ts` need nothing of the machine but processes and ports of their own. */
 const withoutGuests = new Set(['cli', 'gateway', 'tools']);
+/** Of those with guests on the machine: one half, by the time that they take. The other has the tests across packages. */
+const firstHalf = new Set(['guest-hyper', 'guest-lxd', 'guest-vm', 'images', 'node-network', 'qemu', 'test-images']);
 
 const started = Date.now();
 const { only, rest } = parseArguments(process.argv.slice(2), { only: 'list' });
@@ -17,6 +20,8 @@ await ensureInstalled();
 await ensureBuilt();
 
 const results = [];
+// What takes long to make and is kept on the machine, while the processors are not all busy.
+const prepared = rest.length === 0 && chosen.some(needsTheMachine) ? prepare() : Promise.resolve();
 if (!only) {
   await check('lint', 'biome check .', 'npm run format', '@biomejs/biome/bin/biome', ['check', '.']);
   await check('types of the specs', 'tsc -p tsconfig.spec.json', '', 'typescript/bin/tsc', [
@@ -32,19 +37,23 @@ if (rest.length > 0) {
   const across = chosen.filter(({ name }) => name === 'test');
   const guests = chosen.filter((project) => !across.includes(project) && needsTheMachine(project));
   const others = chosen.filter((project) => !across.includes(project) && !guests.includes(project));
-  await build(chosen);
-  // What works on the machine itself must not meet another that does: those run one at a time, the widest last. They
-  // mostly wait for guests; what needs only processes and ports of its own runs beside them.
-  await Promise.all([
-    inTurn([
-      () => runTests('tests with guests', guests),
-      () => runTests('tests across packages, with guests', across, { part: 'guests' }),
-    ]),
-    inTurn([
-      () => runTests('tests without guests', others),
-      () => runTests('tests across packages, without guests', across, { target: 'test-apart' }),
-    ]),
+  const first = guests.filter(({ name }) => firstHalf.has(name));
+  const second = guests.filter((project) => !first.includes(project));
+  // What works on the machine itself must not meet another that does: lines of it that run beside each other have network,
+  // processes and mounts of their own, and where those cannot be had they run in turn.
+  const apart = namespacesAreThere();
+  const ofFirst = inTurn([() => prepared, () => runTests('tests with guests, first half', first, { apart })]);
+  const ofSecond = inTurn([
+    () => (apart ? undefined : ofFirst),
+    () => runTests('tests with guests, second half', second, { apart }),
+    () => prepared,
+    () => runTests('tests across packages, with guests', across, { part: 'guests', apart }),
   ]);
+  const ofOthers = inTurn([
+    () => runTests('tests without guests', others),
+    () => runTests('tests across packages, without guests', across, { target: 'test-apart' }),
+  ]);
+  await Promise.all([ofFirst, ofSecond, ofOthers]);
   for (const project of chosen) results.push(readReport(project));
 }
 
@@ -69,16 +78,21 @@ async function inTurn(steps) {
   for (const step of steps) await step();
 }
 
-/** Before the tests, so that no build replaces files that another test is reading. */
-async function build(group) {
-  const code = await runNx('build', group, 2);
-  if (code !== 0) fail(`the build ended with ${code}; its output is above`);
+/** Images that need the package archive: what has a network of its own has no way there. Who needs them says if they lack. */
+async function prepare() {
+  if (process.getuid?.() !== 0) return;
+  await run(process.execPath, [join(root, 'tools/prepare.mjs')]).catch(() => {});
 }
 
-function runNx(target, group, parallel, args = [], env = {}) {
+function runNx(target, group, { args = [], env = {}, apart = false } = {}) {
   const projects = group.map((project) => project.package).join(',');
-  const command = ['run-many', '-t', target, `--projects=${projects}`, `--parallel=${parallel}`, ...args];
-  return runTool('nx/dist/bin/nx.js', command, { env });
+  const command = ['run-many', '-t', target, `--projects=${projects}`, '--parallel=1', ...args];
+  const tool = 'nx/dist/bin/nx.js';
+  if (!apart) return runTool(tool, command, { env });
+  return run(...inNamespaces(process.execPath, [join(root, 'node_modules', tool), ...command]), {
+    env,
+    endBy: 'SIGKILL',
+  });
 }
 
 async function check(what, command, remedy, tool, args) {
@@ -90,16 +104,14 @@ async function check(what, command, remedy, tool, args) {
 }
 
 /** What the tests come to is in their reports; here is noted only what is not. */
-async function runTests(what, group, { target = 'test', part } = {}) {
+async function runTests(what, group, { target = 'test', part, apart } = {}) {
   if (group.length === 0) return;
   say(`\n── ${what}: ${group.map(({ name }) => name).join(', ')}`);
-  const code = await runNx(
-    target,
-    group,
-    1,
-    ['--excludeTaskDependencies', ...rest],
-    part ? { CLOUDOS_TEST_PART: part } : {},
-  );
+  const code = await runNx(target, group, {
+    args: ['--excludeTaskDependencies', ...rest],
+    env: part ? { CLOUDOS_TEST_PART: part } : {},
+    apart,
+  });
   const outcome = total(group.map((project) => readReport(project, { whole: false })));
   if (code !== 0 && outcome.failed.length === 0) {
     results.push(failure(`${what}: nx ended with ${code}; its output is above`));

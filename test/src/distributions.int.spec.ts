@@ -22,8 +22,10 @@ const distributions = readdirSync(folder).map((name) => {
 const home = mkdtempSync(path.join(tmpdir(), 'cloudos-distribution-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
+const stateDirOf = (bin: string) => path.join(home, path.basename(bin));
+
 function run(bin: string, ...args: readonly string[]): Promise<{ code: number | null; text: string }> {
-  const env = { ...process.env, NO_COLOR: '1', CLOUDOS_HOME: path.join(home, path.basename(bin)) };
+  const env = { ...process.env, NO_COLOR: '1', CLOUDOS_HOME: stateDirOf(bin) };
   return new Promise((resolve) => {
     execFile(process.execPath, [bin, ...args], { env, cwd: home, timeout: 120_000 }, (error, stdout, stderr) => {
       resolve({ code: error ? (typeof error.code === 'number' ? error.code : null) : 0, text: `${stdout}${stderr}` });
@@ -61,12 +63,12 @@ describe.each(distributions)('the distribution $name', ({ name, manifest, comman
 describe.each(['local', 'smartos-zones'])('the distribution %s', (which) => {
   it('boots its stack without being given one, and leaves nothing', async () => {
     const bin = distributions.find(({ name }) => name === which)?.bin ?? '';
-    const before = takeStock();
+    const before = takeStock(stateDirOf(bin));
     const up = await run(bin, 'up', '--detach');
     expect(up, up.text).toMatchObject({ code: 0 });
     expect((await run(bin, 'status')).text).toContain(which);
     expect(await run(bin, 'down')).toMatchObject({ code: 0 });
-    expect(takeStock()).toEqual(before);
+    expect(takeStock(stateDirOf(bin))).toEqual(before);
   });
 });
 

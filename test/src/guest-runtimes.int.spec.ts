@@ -1,7 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import path from 'node:path';
 import type { CloudosClient } from '@cloudos/client';
-import { digest } from '@cloudos/host-tools';
 import { ImageStore } from '@cloudos/images';
 import { type InstanceView, workloadSpec } from '@cloudos/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -31,9 +29,6 @@ const stack = {
     },
   ],
 };
-
-/** In the names of everything that guests of this kernel are on the machine. */
-const ours: string[] = [];
 
 const declaration = ({ runtime, image, command }: CounterGuest) =>
   workloadSpec.parse({
@@ -72,8 +67,8 @@ describe.skipIf(obstacle !== undefined)(
     };
 
     beforeAll(async () => {
-      before = takeStock();
       kernel = new KernelProcess(stack);
+      before = takeStock(kernel.stateDir);
       mkdirSync(kernel.stateDir, { recursive: true, mode: 0o700 });
       await importCounters(kernel.stateDir);
       client = await kernel.start();
@@ -201,27 +196,21 @@ describe.skipIf(obstacle !== undefined)(
       for (const { runtime } of there()) await readyInstances(client, runtime, 0);
       await until(async () => (await store.holds()).size === 0, 30_000);
       for (const guest of guests.values()) await expect(get(urlOf(guest, '/'))).rejects.toThrow();
-      ours.push(
-        ...[...guests].flatMap(([runtime, { instance }]) => [
-          instance,
-          digest(path.join(kernel.stateDir, 'nodes/local', `guest-${runtime}`), 10),
-        ]),
-      );
+      const instances = [...guests.values()].map(({ instance }) => instance);
       const outcome = await kernel.run('down');
       expect(outcome.code, outcome.stderr).toBe(0);
       await kernel.end('SIGTERM');
-      const left = () => sinceThen(before, takeStock());
+      const left = () => sinceThen(before, takeStock(kernel.stateDir, ...instances));
       await until(() => left().length === 0, 30_000).catch(() => {});
       expect(left()).toEqual([]);
     }, 180_000);
   },
 );
 
-/** What is there now and was not then. Control groups of other kernels of the machine come and go: ours are named after it. */
+/** What is there now and was not then. */
 function sinceThen(before: Remains, after: Remains): string[] {
-  const kinds = ['processes', 'mounts', 'interfaces', 'namespaces'] as const;
-  const fresh = kinds.flatMap((kind) => after[kind].filter((item) => !before[kind].includes(item)));
-  return [...fresh, ...after.controlGroups.filter((group) => ours.some((name) => group.includes(name)))];
+  const kinds = ['processes', 'mounts', 'controlGroups', 'interfaces', 'namespaces'] as const;
+  return kinds.flatMap((kind) => after[kind].filter((item) => !before[kind].includes(item)));
 }
 
 interface Doctor {

@@ -72,10 +72,10 @@ describe(`a kernel killed with SIGKILL at random moments (seed ${seed}: replay w
   it.skipIf(!isRoot)(
     'converges on real zones, and leaves nothing behind (needs root: run the tests as root)',
     async () => {
-      const before = takeStock();
       const kernel = new KernelProcess(
         stackOf({ name: 'local', host: '@cloudos/host-linux', guests: ['@cloudos/guest-zones'] }),
       );
+      const before = takeStock(kernel.stateDir);
       running.push(kernel);
       const final = ['w0', 'w1'].map((name) => deployment(name, 3, { command: ['sleep', '1000'] }));
       const client = await killAtRandom(kernel, 6, 4, [...final, deployment('w2', 0)]);
@@ -88,7 +88,7 @@ describe(`a kernel killed with SIGKILL at random moments (seed ${seed}: replay w
       expect(twice(events)).toEqual([]);
       expect(await kernel.downUnread()).toBe(0); // nobody reads what it prints: it goes on all the same
       await until(() => !kernel.running);
-      expect(takeStock()).toEqual(before);
+      expect(takeStock(kernel.stateDir)).toEqual(before);
     },
     180_000,
   );

@@ -34,8 +34,8 @@ describe.skipIf(!isRoot)('a stack of real zones (needs root: run the tests as ro
   };
 
   beforeAll(async () => {
-    before = takeStock();
     kernel = new KernelProcess(stack);
+    before = takeStock(kernel.stateDir);
     client = await kernel.start();
   }, 300_000);
 
@@ -171,10 +171,12 @@ describe.skipIf(!isRoot)('a stack of real zones (needs root: run the tests as ro
   }, 300_000);
 
   it('leaves nothing behind after down', async () => {
+    const { processes, controlGroups } = takeStock(kernel.stateDir);
+    for (const kind of [processes, controlGroups]) expect(kind.length).toBeGreaterThan(0);
     const { code } = await kernel.run('down');
     expect(code).toBe(0);
     await until(() => !kernel.running);
-    expect(takeStock()).toEqual(before);
+    expect(takeStock(kernel.stateDir)).toEqual(before);
   }, 300_000);
 });
 

@@ -39,17 +39,18 @@ export const quietEnv = {
 };
 
 /**
- * Runs a command in the checkout, with the terminal of this process, and forwards signals to it.
+ * Runs a command in the checkout, with the terminal of this process, and forwards signals to it: each as `endBy` where
+ * that is given, for what does not heed them.
  * @returns its exit code; 128 + n when signal n ended it
  */
-export function run(command, args, { env = {}, cwd = root, stdio = 'inherit' } = {}) {
+export function run(command, args, { env = {}, cwd = root, stdio = 'inherit', endBy } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, stdio, env: { ...process.env, ...quietEnv, ...env } });
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     // From a terminal the whole group gets SIGINT by itself; a second one would mean "at once" to the child.
     const forward = (signal) => {
       if (signal === 'SIGINT' && process.stdin.isTTY) return;
-      child.kill(signal);
+      child.kill(endBy ?? signal);
     };
     for (const signal of signals) process.on(signal, forward);
     const done = () => {

@@ -23,6 +23,11 @@ interface Workspace {
   checkNode(version: string): string | undefined;
 }
 
+interface Namespaces {
+  namespacesAreThere(): boolean;
+  inNamespaces(command: string, args: readonly string[]): readonly [string, readonly string[]];
+}
+
 interface Table {
   table(rows: readonly object[]): string;
 }
@@ -34,4 +39,5 @@ export const reports = await script<Reports>('reports');
 export const install = await script<Install>('install');
 export const { parseArguments } = await script<Arguments>('arguments');
 export const { checkNode } = await script<Workspace>('workspace');
+export const { namespacesAreThere, inNamespaces } = await script<Namespaces>('namespaces');
 export const { table } = await script<Table>('table');

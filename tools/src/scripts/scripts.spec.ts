@@ -1,9 +1,18 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkNode, install, parseArguments, reports, table } from './scripts.fixture.ts';
+import {
+  checkNode,
+  inNamespaces,
+  install,
+  namespacesAreThere,
+  parseArguments,
+  reports,
+  table,
+} from './scripts.fixture.ts';
 
 describe('the summary of test reports', () => {
   const file = (name: string, statuses: readonly string[], status = 'passed', message = '') => ({
@@ -154,6 +163,30 @@ describe('arguments', () => {
       rest: ['-t', 'name'],
     });
     expect(() => parseArguments(['--json'], options)).toThrow('--json needs a value');
+  });
+});
+
+describe.skipIf(!namespacesAreThere())('a line of tests (needs root: run the tests as root)', () => {
+  const run = (script: string) => {
+    const { status, stdout } = spawnSync(...inNamespaces('sh', ['-c', script]), { encoding: 'utf8' });
+    return { status, lines: stdout.trim().split('\n') };
+  };
+
+  it('has a network, processes and mounts of its own, and the control groups of the machine', () => {
+    expect(run('ls /sys/class/net; ip -o link show up | wc -l; exit 7')).toEqual({ status: 7, lines: ['lo', '1'] });
+    expect(run('ls /sys/fs/cgroup').lines.sort()).toEqual(readdirSync('/sys/fs/cgroup').sort());
+    const there = mkdtempSync(join(tmpdir(), 'line-'));
+    expect(run(`mount -t tmpfs none ${there} && touch ${there}/file && echo made`).lines).toEqual(['made']);
+    expect(readdirSync(there)).toEqual([]);
+    rmSync(there, { recursive: true });
+  });
+
+  it('ends with all its processes, and takes up those that nobody waits for', () => {
+    const unending = `9000${process.pid}`;
+    const taken = 'for turn in $(seq 100); do ps -e -o stat= | grep -q Z || { echo taken; exit; }; sleep 0.05; done';
+    const { lines } = run(`setsid sleep ${unending} & (true &); echo $PPID; ${taken}`);
+    expect(lines).toEqual(['1', 'taken']);
+    expect(spawnSync('pgrep', ['-f', `sleep ${unending}`]).status).toBe(1);
   });
 });
 
