@@ -95,7 +95,8 @@ describe.skipIf(obstacle !== undefined)(
           slot: 'orchestrator',
           command: { type: 'Declare', spec: declaration({ runtime, ...more }) },
         });
-        const [guest] = await readyInstances(client, runtime, 1);
+        // The first machine of a kind takes a boot, or two, of an emulated processor.
+        const [guest] = await readyInstances(client, runtime, 1, 240_000);
         if (!guest) throw new Error('no guest');
         expect(guest.runtime).toBe(runtime);
         expect(await ask(guest, 'GET', '/')).toBe('0');
@@ -103,7 +104,7 @@ describe.skipIf(obstacle !== undefined)(
         expect(await ask(guest, 'PUT', '/kv/colour', runtime)).toBe('ok\n');
         guests.set(runtime, guest);
       },
-      120_000,
+      300_000,
     );
 
     it('a guest reaches those of the other runtimes at their addresses', async () => {

@@ -165,6 +165,7 @@ export async function readyInstances(
   client: CloudosClient,
   workload: string,
   count: number,
+  limitMs = 120_000,
 ): Promise<readonly InstanceView[]> {
   let seen: readonly InstanceView[] = [];
   await until(
@@ -172,7 +173,7 @@ export async function readyInstances(
       seen = await instancesOf(client, workload);
       return seen.length === count && seen.every(({ state }) => state === 'ready');
     },
-    120_000,
+    limitMs,
     () => JSON.stringify(seen.map(({ instance, state, reason }) => [instance, state, reason])),
   );
   return seen;
