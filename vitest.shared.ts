@@ -18,6 +18,8 @@ export function projectConfig(overrides: ViteUserConfig['test'] = {}, reports = 
       // Bounds against what never ends, far beyond what anything takes, also on a busy machine.
       testTimeout: 120_000,
       hookTimeout: 120_000,
+      // Vitest's own second is less than what a busy machine may take to get to what is polled for.
+      expect: { poll: { timeout: 60_000, interval: 20 } },
       // Spec files that work on the machine itself (ports, namespaces, disks) run one after another.
       fileParallelism: !usesTheMachine(),
       ...overrides,

@@ -13,7 +13,7 @@ afterEach(async () => {
   client?.disconnect();
   await kernel?.stop();
 });
-const until = (what: () => unknown) => expect.poll(what, { timeout: 30_000, interval: 20 });
+const until = (what: () => unknown) => expect.poll(what);
 
 /** A framework with a task that runs on one of two agents. */
 async function withTask(world: string, capabilities: readonly string[]) {
@@ -24,7 +24,7 @@ async function withTask(world: string, capabilities: readonly string[]) {
     nodes: 2,
     resources: { plugin: 'resources-mesos', config: { allocationIntervalMs: 50 } },
     orchestrator: 'orchestrator-kubernetes',
-    apis: [{ plugin: 'api-mesos', config: { port: 0, updateRetryMs: 200 } }],
+    apis: [{ plugin: 'api-mesos', config: { port: 0 } }],
     limits: { nodes: { hostGraceMs: 100 } },
   });
   client = new MesosClient(kernel.plugins().find(({ slot }) => slot === 'api')?.url ?? '');

@@ -28,7 +28,7 @@ async function boot(
     nodes: 2,
     resources: { plugin: 'resources-mesos', config: { allocationIntervalMs: 50 } },
     orchestrator: 'orchestrator-kubernetes',
-    apis: [{ plugin: 'api-mesos', config: { port: 0, updateRetryMs: 200, resubscribeGraceMs: 300, ...config } }],
+    apis: [{ plugin: 'api-mesos', config: { port: 0, ...config } }],
   });
   running.push(kernel);
   return kernel;
@@ -42,10 +42,10 @@ async function framework(kernel: Kernel, info: object = {}): Promise<MesosClient
   return client;
 }
 const offerOf = async (client: MesosClient, since = 0) => {
-  await expect.poll(() => client.offers.length, { timeout: 5_000 }).toBeGreaterThan(since);
+  await expect.poll(() => client.offers.length).toBeGreaterThan(since);
   return client.offers.at(-1)!;
 };
-const until = (what: () => unknown) => expect.poll(what, { timeout: 10_000, interval: 20 });
+const until = (what: () => unknown) => expect.poll(what);
 const workloads = async (kernel: Kernel) => (await kernel.view()).workloads.map(({ spec }) => spec.workload);
 
 describe('the Mesos scheduler API', () => {
@@ -69,7 +69,7 @@ describe('the Mesos scheduler API', () => {
   });
 
   it('sends an update again until it is acknowledged, and one at a time', async () => {
-    const kernel = await boot('mesos updates');
+    const kernel = await boot('mesos updates', { config: { updateRetryMs: 200 } });
     const client = await framework(kernel);
     client.acknowledges = false;
     const offer = await offerOf(client);

@@ -41,7 +41,7 @@ const placed = (count: number) =>
   vi.waitFor(async () => {
     const { instances } = await kernel.view();
     expect(instances.filter(({ node }) => node !== undefined)).toHaveLength(count);
-  }, 20_000);
+  }, 60_000);
 
 beforeAll(async () => {
   kernel = await bootSimulated({

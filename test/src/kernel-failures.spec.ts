@@ -5,7 +5,9 @@ import { bootSimulated, everything, type StackOptions, sharedMemoryLog } from '.
 
 const scale = (replicas: number) =>
   ({ slot: 'orchestrator', command: { type: 'Scale', workload: 'toy', replicas } }) as const;
-const limits = { slots: { restartDelayMs: 5, restartsMax: 2 }, policies: { deadlineMs: 100 } };
+/** What hangs is waited for so long; what does not takes a thousandth of it, also where a busy machine lets it wait. */
+const deadlineMs = 500;
+const limits = { slots: { restartDelayMs: 5, restartsMax: 2 }, policies: { deadlineMs } };
 
 const running: Kernel[] = [];
 afterEach(async () => {
@@ -20,7 +22,7 @@ const pluginIn = (kernel: Kernel, slot: string) => kernel.plugins().find((view) 
 
 describe.each([
   ['throws', { throwsOn: 'InstanceRequested' }, 'PLUGIN_FAILED', /stumbled over InstanceRequested/],
-  ['never returns', { hangsOn: 'InstanceRequested' }, 'PLUGIN_TIMEOUT', /did not return in 100 ms/],
+  ['never returns', { hangsOn: 'InstanceRequested' }, 'PLUGIN_TIMEOUT', /did not return in 500 ms/],
 ])('a policy that %s', (_, config, code, reason) => {
   it('takes down its slot and not the kernel, and is restarted a bounded number of times', async () => {
     const { log, plugin } = sharedMemoryLog();
@@ -30,9 +32,7 @@ describe.each([
       resources: { plugin: 'resources-toy', config },
     });
     await kernel.command(scale(1));
-    await expect
-      .poll(() => pluginIn(kernel, 'resources'), { timeout: 5_000 })
-      .toMatchObject({ state: 'failed', attempt: 3, code });
+    await expect.poll(() => pluginIn(kernel, 'resources')).toMatchObject({ state: 'failed', attempt: 3, code });
     expect(pluginIn(kernel, 'resources')?.reason).toMatch(reason);
     expect(pluginIn(kernel, 'orchestrator')).toMatchObject({ state: 'active' });
     await kernel.command(scale(2)); // the rest goes on

@@ -9,7 +9,7 @@ import { bootSimulated, everything, type StackOptions, sharedMemoryLog } from '.
 const scale = (replicas: number) =>
   ({ slot: 'orchestrator', command: { type: 'Scale', workload: 'toy', replicas } }) as const;
 const cordon = { slot: 'resources', command: { type: 'CordonNode', node: 'n-1', reason: '' } } as const;
-const limits = { slots: { restartDelayMs: 5, restartsMax: 2 }, policies: { deadlineMs: 100, commandPatienceMs: 50 } };
+const limits = { slots: { restartDelayMs: 5, restartsMax: 2 }, policies: { deadlineMs: 500, commandPatienceMs: 50 } };
 
 const running: Kernel[] = [];
 afterEach(async () => {
@@ -38,7 +38,7 @@ describe('a policy', () => {
     const kernel = await boot({ logPlugin: sharedMemoryLog().plugin, world: 'due', ...resources({ alwaysDue: true }) });
     const startedAt = performance.now();
     for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(performance.now() - startedAt).toBeLessThan(30_000);
     expect(pluginIn(kernel, 'resources')).toMatchObject({ state: 'active' });
   });
 

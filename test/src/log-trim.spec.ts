@@ -28,11 +28,7 @@ const apply = (kernel: Kernel, name: string, replicas: number) =>
   kernel.command({ slot: 'orchestrator', command: { type: 'Apply', text: deployment(name, replicas) } });
 
 const allReady = (kernel: Kernel, count: number) =>
-  expect
-    .poll(async () => (await kernel.view()).instances.filter(({ state }) => state === 'ready').length, {
-      timeout: 20_000,
-    })
-    .toBe(count);
+  expect.poll(async () => (await kernel.view()).instances.filter(({ state }) => state === 'ready').length).toBe(count);
 
 /** Trims as far as the snapshots allow. */
 async function trimAll(log: LogProvider): Promise<number> {

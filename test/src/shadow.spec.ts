@@ -43,7 +43,7 @@ async function boot(nodes: number, resources: unknown = 'resources-borg'): Promi
     nodes,
     resources,
     orchestrator: 'orchestrator-kubernetes',
-    limits: { policies: { deadlineMs: 500 } },
+    limits: { policies: { deadlineMs: 1_000 } },
   });
   running.push(kernel);
   return kernel;
@@ -76,12 +76,12 @@ const shadowOf = (kernel: Kernel, expected: (view: ShadowView) => void) =>
     expect(view!.position).toBe(kernel.log.head());
     expected(view!);
     return view!;
-  }, 20_000);
+  }, 60_000);
 const placedReally = (kernel: Kernel, count: number) =>
   vi.waitFor(async () => {
     const { instances } = await kernel.view();
     expect(instances.filter(({ state }) => state === 'ready')).toHaveLength(count);
-  }, 20_000);
+  }, 60_000);
 
 describe('a shadow', () => {
   it('takes over where the one in charge stands, then decides for itself, and acts on nothing', async () => {
@@ -168,7 +168,7 @@ describe('a shadow', () => {
       const [failed] = kernel.shadows();
       expect(failed?.state).toBe('failed');
       return failed!;
-    }, 20_000);
+    }, 60_000);
     expect(view).toMatchObject(how === 'throws' ? { reason: 'stumbled' } : { code: 'PLUGIN_TIMEOUT' });
     await apply(kernel, deployment('still', 1));
     await placedReally(kernel, 3);

@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isAlive } from './endpoint.ts';
 
 const bin = fileURLToPath(new URL('../bin/cloudos.mjs', import.meta.url));
 const plugins = ['log-lmdb', 'resources-borg', 'orchestrator-kubernetes', 'host-simulated', 'guest-simulated'];
@@ -62,13 +63,13 @@ class Running {
   }
 
   async saw(text: string | RegExp): Promise<void> {
-    await expect.poll(() => this.out + this.err, { timeout: 30_000, interval: 20 }).toMatch(text);
+    await expect.poll(() => this.out + this.err).toMatch(text);
   }
 }
 
 describe.skipIf(!built)(
   'the kernel from the command line (needs the build: npm run build)',
-  { timeout: 90_000 },
+  { timeout: 300_000 },
   () => {
     let home: string;
     let running: Running[];
@@ -135,8 +136,8 @@ describe.skipIf(!built)(
       expect((await run('status', '-o', 'json')).out).toContain(`"pid": ${pid}`);
       const down = await run('down');
       expect(down).toMatchObject({ exitCode: 0, out: expect.stringContaining('nothing is left') });
-      // It is a child of this process, which reaps it a moment later.
-      await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow(), { timeout: 30_000 });
+      // Its parent has long ended: it is reaped by the first process of the machine, or of a container by nobody.
+      await expect.poll(() => isAlive(pid)).toBe(false);
       expect((await run('log', 'verify')).out).toMatch(/^sound: \d+ events/);
       expect((await run('log', 'trim', '--before', '2020-01-01')).out).toContain('0 events removed, the log begins at');
       const refused = await run('log', 'trim', '--before', '999999');

@@ -113,7 +113,7 @@ describe('cloudos what-if', () => {
     await kernel.command({ slot: 'orchestrator', command: { type: 'Apply', text: JSON.stringify(manifest) } });
     await vi.waitFor(
       async () => expect((await kernel.view()).instances.filter(({ node }) => node)).toHaveLength(8),
-      20_000,
+      60_000,
     );
     await kernel.stop();
     const half = await stack(
@@ -158,7 +158,7 @@ describe('cloudos what-if', () => {
     };
     // what stood at the beginning would be declared again
     await kernel.command({ slot: 'orchestrator', command: { type: 'RemoveAll' } });
-    await vi.waitFor(async () => expect((await kernel.view()).instances).toEqual([]), 20_000);
+    await vi.waitFor(async () => expect((await kernel.view()).instances).toEqual([]), 60_000);
     const from = kernel.log.head() + 1;
     for (const [at, version] of ['one', 'two'].entries()) {
       await kernel.command({ slot: 'orchestrator', command: { type: 'Apply', text: release(version) } });
@@ -170,7 +170,7 @@ describe('cloudos what-if', () => {
           expect.objectContaining({ type: 'RolloutAdvanced', data: expect.objectContaining(complete) }),
         );
       };
-      await vi.waitFor(done, 30_000);
+      await vi.waitFor(done, 60_000);
     }
     await kernel.stop();
     const narrow = await stack(

@@ -44,7 +44,7 @@ async function slotOf(
   return { slot, seen, loaded };
 }
 
-const until = async (condition: () => boolean) => expect.poll(condition, { timeout: 5_000, interval: 2 }).toBe(true);
+const until = async (condition: () => boolean) => expect.poll(condition, { interval: 2 }).toBe(true);
 
 describe('a slot', () => {
   it('activates its plugin with the defaults of its configuration', async () => {

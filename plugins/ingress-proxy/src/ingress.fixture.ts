@@ -40,7 +40,12 @@ export function bench(): Bench {
         'ingress',
         () =>
           new ProxyIngress({
-            config: ingressProxyConfig.parse({ endpointWaitMs: 100, connectTimeoutMs: 500, drainMs: 500, ...config }),
+            config: ingressProxyConfig.parse({
+              endpointWaitMs: 100,
+              connectTimeoutMs: 30_000,
+              drainMs: 500,
+              ...config,
+            }),
             clock: systemClock,
             logger: silentLogger,
             ports: new PortBook(join(dataDir, 'ports.json'), silentLogger),

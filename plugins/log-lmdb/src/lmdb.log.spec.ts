@@ -87,12 +87,13 @@ describe('the log of one writing process', () => {
   it('gives up when the database does not take what is in the journal, and has it all when it is opened again', async () => {
     let log = await LmdbEventLog.open({ directory });
     await log.append('s', [event(0)], 'none');
-    await vi.waitUntil(() => existsSync(join(directory, 'journal', 'segment-0')), { timeout: 10_000 });
+    await vi.waitUntil(() => existsSync(join(directory, 'journal', 'segment-0')), { timeout: 60_000 });
     await log.close();
     const failed = new Promise<string>((resolve) => {
       void LmdbEventLog.open({
         directory,
-        commitDeadlineMs: 50,
+        // Longer than the disk of a busy machine takes for what goes into the journal.
+        commitDeadlineMs: 2_000,
         onFailure: (error) => resolve(error.code),
         wrapRows: (rows) =>
           new Proxy(rows, {

@@ -279,7 +279,7 @@ describe('the feed over plain HTTP', () => {
         .map((fields) => (fields[5] ?? '').split(':').map((part) => Number.parseInt(part, 16)));
     // Keep-alive, and not one of the others, which are about to run out.
     const isKept = ([kind = 0, hundredths = 0]: readonly number[]) => kind === 2 && hundredths > 1_000;
-    await expect.poll(async () => (await timers()).some(isKept), { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => (await timers()).some(isKept)).toBe(true);
     await reader.body?.cancel();
   });
 

@@ -66,7 +66,7 @@ describe('what a named subscription is told, and what it costs', () => {
     const headers = { authorization: `Bearer ${token}` };
     const join = (name: string) => bench.listen(`/v1/events?subscription=${name}`, { headers });
     const [one, two] = [await join('one').opened(), await join('two').opened()];
-    await expect.poll(async () => (await bench.client.subscriptions()).length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(async () => (await bench.client.subscriptions()).length).toBe(2);
     const three = join('three');
     await until('a third is refused', () => three.closed !== undefined);
     expect(three.closed).toMatchObject({
