@@ -25,7 +25,7 @@ afterAll(() => rmSync(home, { recursive: true, force: true }));
 const stateDirOf = (bin: string) => path.join(home, path.basename(bin));
 
 function run(bin: string, ...args: readonly string[]): Promise<{ code: number | null; text: string }> {
-  const env = { ...process.env, NO_COLOR: '1', CLOUDOS_HOME: stateDirOf(bin) };
+  const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', CLOUDOS_HOME: stateDirOf(bin) };
   return new Promise((resolve) => {
     execFile(process.execPath, [bin, ...args], { env, cwd: home, timeout: 120_000 }, (error, stdout, stderr) => {
       resolve({ code: error ? (typeof error.code === 'number' ? error.code : null) : 0, text: `${stdout}${stderr}` });
@@ -66,6 +66,7 @@ describe.each(['local', 'smartos-zones'])('the distribution %s', (which) => {
     const before = takeStock(stateDirOf(bin));
     const up = await run(bin, 'up', '--detach');
     expect(up, up.text).toMatchObject({ code: 0 });
+    expect(takeStock(stateDirOf(bin)).processes).not.toEqual([]);
     expect((await run(bin, 'status')).text).toContain(which);
     expect(await run(bin, 'down')).toMatchObject({ code: 0 });
     expect(takeStock(stateDirOf(bin))).toEqual(before);

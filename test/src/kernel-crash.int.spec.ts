@@ -83,6 +83,7 @@ describe(`a kernel killed with SIGKILL at random moments (seed ${seed}: replay w
       await readyInstances(client, 'w2', 0);
       for (const { pid } of instances) expect(() => process.kill(pid ?? -1, 0)).not.toThrow();
       expect(new Set(instances.map(({ pid }) => pid)).size).toBe(6);
+      expect(takeStock(kernel.stateDir).controlGroups).not.toEqual([]);
       const events: SharedEvent[] = [];
       for await (const event of client.history()) events.push(event as SharedEvent);
       expect(twice(events)).toEqual([]);

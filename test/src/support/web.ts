@@ -24,7 +24,8 @@ export function webManifest(name: string, replicas: number, { release, port }: W
     env: [{ name: 'RELEASE', value: release }],
     ports: [{ name: 'http', containerPort: 8080 }],
     resources: { requests: { cpu: '50m', memory: '64Mi' }, limits: { memory: '256Mi' } },
-    readinessProbe: { httpGet: { path: '/', port: 'http' }, periodSeconds: 1 },
+    // It fails for what it finds, not because the machine is busy.
+    readinessProbe: { httpGet: { path: '/', port: 'http' }, periodSeconds: 1, timeoutSeconds: 60 },
   };
   const deployment = {
     apiVersion: 'apps/v1',
@@ -33,7 +34,7 @@ export function webManifest(name: string, replicas: number, { release, port }: W
     spec: {
       replicas,
       selector: { matchLabels: labels },
-      template: { metadata: { labels }, spec: { containers: [container], terminationGracePeriodSeconds: 5 } },
+      template: { metadata: { labels }, spec: { containers: [container], terminationGracePeriodSeconds: 60 } },
     },
   };
   const service = {
@@ -50,10 +51,13 @@ export interface Answer {
   readonly body: string;
 }
 
+/** What an answer may take: far more than it does, also on a busy machine. */
+const answerMaxMs = 60_000;
+
 /** One request. @param agent keeps connections; without one each request has its own */
 export function get(url: string, agent?: Agent): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const sent = request(url, { agent: agent ?? false, timeout: 10_000 }, (response) => {
+    const sent = request(url, { agent: agent ?? false, timeout: answerMaxMs }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (part: string) => {
         body += part;
@@ -61,7 +65,7 @@ export function get(url: string, agent?: Agent): Promise<Answer> {
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body: body.trim() }));
       response.on('error', reject);
     });
-    sent.on('timeout', () => sent.destroy(new Error('no answer in 10 s')));
+    sent.on('timeout', () => sent.destroy(new Error(`no answer in ${answerMaxMs} ms`)));
     sent.on('error', reject);
     sent.end();
   });
