@@ -33,7 +33,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
     for (const move of Object.values(fuzzMoves)) await move(server, random);
     await connectAndLeave(500);
     before = await quietUsage();
-  }, 120_000);
+  }, 300_000);
   afterAll(() => server.stop());
 
   const status = async () => {
@@ -51,7 +51,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
         const { subscriptions, execs } = usage.sockets;
         return subscriptions === 0 && execs === 0 && usage.descriptors <= quiet;
       },
-      30_000,
+      90_000,
       () => JSON.stringify(usage),
     );
     return usage;
@@ -83,7 +83,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
       await Promise.all(Object.values(fuzzMoves).map((move, at) => move(server, random.fork(`all ${n} ${at}`))));
     }
     expect(await status()).toBe(200);
-  }, 120_000);
+  }, 300_000);
 
   it('slow headers and upgrades are cut off in time, while others are served', async () => {
     const started = Date.now();
@@ -98,7 +98,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
     await Promise.all(slow);
     // The bound, the interval in which it is looked at, and a busy machine.
     expect(Date.now() - started).toBeLessThan(headersTimeoutMs + 20_000);
-  }, 60_000);
+  });
 
   it('peers that fall silent behind the handshake are ended', async () => {
     const silent = await Promise.all(
@@ -111,7 +111,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
       }),
     );
     await Promise.all(silent.map((peer) => peer.ended()));
-  }, 60_000);
+  });
 
   it('thousands of connects and disconnects leave nothing behind', async () => {
     await connectAndLeave(connects);
@@ -130,7 +130,7 @@ describe(`a gateway under broken and hostile clients (CLOUDOS_SEED=${seed})`, ()
     expect(defects).toEqual([]);
     // No token in anything that was said.
     expect(server.output).not.toContain(server.token);
-  }, 180_000);
+  }, 300_000);
 });
 
 function mib(bytes: number): string {

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 
 /** How long a peer waits for what it expects. Generous: the machine may be busy. */
-const waitMs = 30_000;
+const waitMs = 90_000;
 
 /** A TCP connection on which a test writes what no proper client would. */
 export class RawPeer {
