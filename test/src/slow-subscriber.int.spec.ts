@@ -113,7 +113,7 @@ describe('subscribers that stop reading', () => {
     const program = fileURLToPath(new URL('./fixtures/flow-server.mjs', import.meta.url));
     server = fork(program, [directory], { execArgv: ['--expose-gc'] });
     [at] = (await once(server, 'message')) as [typeof at];
-  });
+  }, 300_000);
   afterAll(async () => {
     for (const party of parties) party.end();
     if (server.exitCode === null) {

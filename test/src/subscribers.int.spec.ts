@@ -10,8 +10,8 @@ import { Numbers, verdictOf } from './support/trust/verdict.ts';
 const seed = Number(process.env.CLOUDOS_SEED ?? Math.floor(Math.random() * 1e9));
 const subscribers = Number(process.env.CLOUDOS_SUBSCRIBERS ?? 60);
 const kills = 4;
-/** For CI; more of them take longer to serve and to compare. */
-const limitMs = 120_000 + subscribers * 480;
+/** Against what never ends; more of them take longer to serve and to compare, and a busy machine to start the server. */
+const limitMs = 600_000 + subscribers * 480;
 /** Where what was seen is written, for the benchmark that runs this at full size. */
 const reportFile = process.env.CLOUDOS_REPORT;
 const none = { lost: 0, twice: 0, disordered: 0, foreign: 0, changed: 0 };
@@ -73,9 +73,9 @@ describe(`${subscribers} subscribers of a server that is killed (CLOUDOS_SEED=${
     expect(worked.length - positions.length).toBeLessThanOrEqual(2 * inFlightMax * (kills + 1));
   });
 
-  it.each(['lose', 'double'] as const)('finds out a server that does %s', { timeout: 120_000 }, async (sabotage) => {
+  it.each(['lose', 'double'] as const)('finds out a server that does %s', { timeout: 360_000 }, async (sabotage) => {
     const { counts, wrong } = await trustRun({
-      ...{ seed, sabotage, subscribers: 12, kills: 0, processes: 1, eventsPerLife: 5_000, limitMs: 60_000 },
+      ...{ seed, sabotage, subscribers: 12, kills: 0, processes: 1, eventsPerLife: 5_000, limitMs: 300_000 },
       directory: directory(),
     });
     expect(counts).toMatchObject({ disordered: 0, foreign: 0, changed: 0 });

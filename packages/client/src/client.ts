@@ -16,7 +16,7 @@ import type {
   SwapRequest,
   SwapResult,
 } from '@cloudos/sdk';
-import { CloudosError, hasCode } from '@cloudos/sdk';
+import { CloudosError, hasCode, newId } from '@cloudos/sdk';
 import type { CreatedToken, TokenInfo, TokenRequest } from './access.ts';
 import { Appender, type AppenderOptions } from './appender.ts';
 import { subprotocols } from './batch.codec.ts';
@@ -92,12 +92,13 @@ export class CloudosClient {
     return this.#http.json(`/v1/instances/${encodeURIComponent(instance)}/stats`);
   }
 
-  /** @param id UUIDv7; sending a command again with the same id does nothing twice */
-  command(command: RemoteCommand, options: { readonly id?: string } = {}): Promise<CommandResult> {
+  /** @param id UUIDv7; sending a command again with the same id does nothing twice. Default: one of its own */
+  command(command: RemoteCommand, { id = newId() }: { readonly id?: string } = {}): Promise<CommandResult> {
     return this.#http.json('/v1/commands', {
       method: 'POST',
-      body: { ...command, ...options },
+      body: { ...command, id },
       timeoutMs: commandTimeoutMs,
+      repeatable: true,
     });
   }
 

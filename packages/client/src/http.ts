@@ -16,10 +16,22 @@ export interface HttpRequest {
   /** Until the answer begins. Default 30 s. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Whether nothing happens twice when it is sent twice. Default: of a GET. */
+  readonly repeatable?: boolean;
 }
 
 /** How long a request may wait for its answer unless it says otherwise. */
 export const requestTimeoutMs = 30_000;
+
+/**
+ * How often a repeatable request is sent when its connection breaks before an answer. A server ends a connection that it
+ * takes for idle, and what was sent over it at that moment is lost (RFC 9112, 9.3.1): a busy one does so with a request
+ * that it has not read yet.
+ */
+const attemptsMax = 3;
+
+/** How a connection that broke is told of by Node.js: by the system, or by its `fetch`. One that is refused is not. */
+const broken: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 
 /** The gateway's HTTP side: requests in, JSON or a CloudosError out. */
 export class HttpConnection {
@@ -63,16 +75,7 @@ export class HttpConnection {
       abort.abort();
     }, timeoutMs);
     try {
-      const response = await (this.#options.fetch ?? fetch)(this.#url(path, request.query ?? {}), {
-        method: request.method ?? 'GET',
-        headers: {
-          authorization: `Bearer ${this.#options.token}`,
-          accept: request.accept ?? 'application/json',
-          ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-        signal: abort.signal,
-      });
+      const response = await this.#fetch(path, request, abort.signal);
       if (!response.ok) throw await errorOfResponse(response);
       return response;
     } catch (error) {
@@ -84,6 +87,30 @@ export class HttpConnection {
       throw unreachable(this.#base, error);
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  async #fetch(path: string, request: HttpRequest, signal: AbortSignal): Promise<Response> {
+    const url = this.#url(path, request.query ?? {});
+    const method = request.method ?? 'GET';
+    const init = {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#options.token}`,
+        accept: request.accept ?? 'application/json',
+        ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+      signal,
+    };
+    const isRepeatable = request.repeatable ?? method === 'GET';
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await (this.#options.fetch ?? fetch)(url, init);
+      } catch (error) {
+        const code = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
+        if (!isRepeatable || attempt >= attemptsMax || signal.aborted || !broken.has(code)) throw error;
+      }
     }
   }
 

@@ -61,7 +61,7 @@ export async function openBench(options: Partial<GatewayOptions> = {}): Promise<
 }
 
 /** Polls until the condition holds. */
-export async function until(what: string, condition: () => boolean, deadlineMs = 60_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, deadlineMs = 100_000): Promise<void> {
   const end = Date.now() + deadlineMs;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);

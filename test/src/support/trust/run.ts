@@ -55,8 +55,13 @@ export async function trustRun(options: TrustOptions): Promise<Outcome> {
   const server = new FeedServer(directory);
   const life = (n: number) => server.start(seed + n, eventsPerLife, options.sabotage);
   const parties = await SubscriberProcesses.start(options.processes, seed);
-  const deadline = Date.now() + limitMs;
+  const begunAt = Date.now();
+  const deadline = begunAt + limitMs;
   const leftMs = () => Math.max(1_000, deadline - Date.now());
+  const waitFor = (what: string, condition: () => Promise<boolean>) => {
+    const began = Date.now() - begunAt;
+    return until(condition, leftMs(), () => `${what}: begun ${began} ms after the start of the run`);
+  };
   try {
     await life(0);
     const token = readFileSync(tokenFileOf(directory), 'utf8').trim();
@@ -74,7 +79,7 @@ export async function trustRun(options: TrustOptions): Promise<Outcome> {
       const joined = Math.ceil((subscribers * (round + 1)) / (kills + 1));
       const { watchers } = await parties.progress();
       await parties.join(joined - watchers, target, await server.head());
-      await until(async () => (await parties.progress()).back >= joined / 2, leftMs());
+      await waitFor(`${joined} of them, half back`, async () => (await parties.progress()).back >= joined / 2);
       await pause(300 + random.int(900));
       await parties.restart(0.1);
       if (round === 1) server.swap();
@@ -88,7 +93,7 @@ export async function trustRun(options: TrustOptions): Promise<Outcome> {
     const acknowledged = await program.end();
     const still = Date.now();
     const head = await server.still();
-    await until(async () => (await parties.progress(head)).level === subscribers, leftMs());
+    await waitFor(`all at ${head}`, async () => (await parties.progress(head)).level === subscribers);
     // Of a broken server they are not told all of it either.
     const worked = await group.end(options.sabotage ? 0 : acknowledged.length, leftMs());
     const { cpuSeconds } = await parties.progress();
