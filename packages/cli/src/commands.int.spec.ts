@@ -41,7 +41,7 @@ describe('commands to a running kernel', () => {
     expect(exitCode).toBe(0);
     const [header, first, second] = out.split('\n');
     expect(header).toMatch(/^INSTANCE +NODE +RUNTIME +ADDRESS +STATE +RESTARTS +AGE$/);
-    expect(first).toMatch(/^web-1 +n1 +zones +127\.0\.0\.1 \(8080→40001\) +ready +0 +90s$/);
+    expect(first).toMatch(/^web-1 +n1 +zones +127\.0\.0\.1 \(8080→40001\) +ready +0 +9\ds$/);
     expect(second).toMatch(/^web-2 .* pending /);
     expect(header?.indexOf('STATE')).toBe(first?.indexOf('ready'));
     expect((await bench.run(['get', 'pods', '-o', 'wide'])).out).toContain('4242');

@@ -63,13 +63,13 @@ class Running {
   }
 
   async saw(text: string | RegExp): Promise<void> {
-    await expect.poll(() => this.out + this.err).toMatch(text);
+    await expect.poll(() => this.out + this.err, { timeout: 200_000 }).toMatch(text);
   }
 }
 
 describe.skipIf(!built)(
   'the kernel from the command line (needs the build: npm run build)',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   () => {
     let home: string;
     let running: Running[];

@@ -34,7 +34,7 @@ export function webManifest(name: string, replicas: number, { release, port }: W
     spec: {
       replicas,
       selector: { matchLabels: labels },
-      template: { metadata: { labels }, spec: { containers: [container], terminationGracePeriodSeconds: 60 } },
+      template: { metadata: { labels }, spec: { containers: [container], terminationGracePeriodSeconds: 5 } },
     },
   };
   const service = {
