@@ -97,7 +97,7 @@ describe('closing', () => {
     const backend = await on.backend('a', (_request, response) => {
       answer = () => response.end('whole');
     });
-    const ingress = await on.ingress({ drainMs: 60_000 });
+    const ingress = await on.ingress({ drainMs: 9_000 });
     const port = await portOf(ingress, service([backend]));
     const pending = fetch(`http://127.0.0.1:${port}`);
     await once(backend.server, 'request');
@@ -107,7 +107,7 @@ describe('closing', () => {
     expect(await (await pending).text()).toBe('whole');
     const answered = performance.now();
     await closing;
-    expect(performance.now() - answered).toBeLessThan(30_000);
+    expect(performance.now() - answered).toBeLessThan(8_000);
     await expect(ingress.apply([])).rejects.toMatchObject({ code: 'SLOT_EMPTY' });
   });
 
