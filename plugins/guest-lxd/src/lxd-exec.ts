@@ -6,14 +6,46 @@ import type { LxdClient, Operation } from './lxd-client.ts';
 
 /** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
 const outputChunksMax = 4096;
+/** Commands that are begun at once: the daemon waits 5 s for the WebSockets of each. */
+const beginningMax = 8;
 const endOfTransmission = Buffer.from([4]);
 
-/** Runs a command in a running instance: a WebSocket for each stream, and one to control it (REST API, `exec`). */
+interface ExecDefaults {
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly user: number;
+}
+
+let beginning = 0;
+const waiting: (() => void)[] = [];
+
+/**
+ * Runs a command in a running instance: a WebSocket for each stream, and one to control it (REST API, `exec`).
+ * @throws CloudosError GUEST_UNRESPONSIVE when the daemon opens them no more
+ */
 export async function execInInstance(
   client: LxdClient,
   name: string,
   request: ExecRequest,
-  defaults: { readonly env: Readonly<Record<string, string>>; readonly workingDir: string; readonly user: number },
+  defaults: ExecDefaults,
+): Promise<ExecSession> {
+  if (beginning >= beginningMax) await new Promise<void>((resolve) => waiting.push(resolve));
+  else beginning += 1;
+  try {
+    return await begin(client, name, request, defaults);
+  } finally {
+    // To the next in line, or back.
+    const next = waiting.shift();
+    if (next) next();
+    else beginning -= 1;
+  }
+}
+
+async function begin(
+  client: LxdClient,
+  name: string,
+  request: ExecRequest,
+  defaults: ExecDefaults,
 ): Promise<ExecSession> {
   const tty = request.tty !== undefined;
   const operation = await client.begin('POST', `/1.0/instances/${name}/exec`, {
@@ -36,7 +68,10 @@ export async function execInInstance(
     if (stream) streams.push(drain(socket, stream, output, tty));
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
-      socket.once('error', reject);
+      socket.once('error', (cause) => {
+        const message = `the daemon did not take up the command in ${name}: ${cause.message}`;
+        reject(new CloudosError('GUEST_UNRESPONSIVE', message, { cause }));
+      });
     });
     return socket;
   };
