@@ -57,6 +57,9 @@ export function encode(type: string, channel: number, payload: Uint8Array = new 
  * @throws CloudosError GUEST_SPEC_INVALID when they are more than it takes
  */
 export function encodeFields(fields: Fields): Buffer {
+  if (fields.some(([, value]) => value.includes('\0'))) {
+    throw new CloudosError('GUEST_SPEC_INVALID', 'a command or a variable contains a NUL character');
+  }
   const payload = Buffer.from(fields.map(([name, value]) => `${name}\0${value}\0`).join(''));
   for (const [kind, what] of [
     ['arg', 'arguments'],
