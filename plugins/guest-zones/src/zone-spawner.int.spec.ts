@@ -56,9 +56,13 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     'a zone runs, answers for its end and has its address, launcher %s',
     async (launcher) => {
       await open({ launcher });
-      await create('zone', 'echo $(hostname) $(cat /proc/1/comm); exit 7');
+      const script = 'trap "exit 7" TERM; echo $(hostname) $(cat /proc/1/comm); while :; do sleep 0.05; done';
+      await create('zone', script);
       const { address } = await driver.start('zone', 1);
       expect(address?.host).toMatch(/^198\.1[89]\./);
+      // The line comes after the trap: whoever has read it may stop the zone.
+      for await (const { data } of driver.logs('zone', { follow: true })) if (data.length > 0) break;
+      expect(await driver.stop('zone', 60_000)).toMatchObject({ exitCode: 7 });
       await expect.poll(() => exits.at(-1), { timeout: 60_000 }).toMatchObject({ instance: 'zone', exitCode: 7 });
       let text = '';
       for await (const chunk of driver.logs('zone', { follow: true })) text += Buffer.from(chunk.data).toString();
