@@ -97,7 +97,23 @@ describe.skipIf(obstacle !== undefined)(title, () => {
     }
   });
 
-  it('plugs taps and network namespaces in', async () => {
+  it('keeps its hardware address as guests come and go, by which those that stay know it', async () => {
+    const network = open();
+    const { name, gateway } = await network.ensure();
+    const addresses = [];
+    const links = Array.from({ length: 6 }, (_, n) => network.linkName(`hyper ${n}`));
+    for (const link of links) {
+      await network.plugTap({ link });
+      addresses.push(readFileSync(`/sys/class/net/${name}/address`, 'utf8').trim());
+    }
+    for (const link of links) {
+      await network.unplug(link);
+      addresses.push(readFileSync(`/sys/class/net/${name}/address`, 'utf8').trim());
+    }
+    expect(new Set(addresses)).toEqual(new Set([macOf(gateway)]));
+  });
+
+  it('plugs taps in', async () => {
     const network = open();
     const { name } = await network.ensure();
     const link = network.linkName('hyper a');

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digest, findTool, runCommand, withFileLock } from '@cloudos/host-tools';
+import { digest, findTool, runCommand, until, withFileLock } from '@cloudos/host-tools';
 import { CloudosError, errorCode } from '@cloudos/sdk';
 import { AddressClaims } from './address-claims.ts';
 import { benchmarkSubnet, formatAddress, macOf, parseSubnet } from './subnet.ts';
@@ -32,7 +32,6 @@ export interface NodeBridge {
 export interface Plug {
   /** Name of the host's end, at most 15 characters. */
   readonly link: string;
-  readonly address: string;
 }
 
 interface Chosen {
@@ -44,6 +43,8 @@ interface Chosen {
 const bridgesMax = 512;
 const unreachableMetric = 4_294_967_295;
 const mtu = 1500;
+/** How long a cable may take to send what it is given. */
+const sendingMaxMs = 1_000;
 
 /**
  * The network of a node: one bridge that the guests of all its runtimes share, and who has which address on it. The host
@@ -142,9 +143,11 @@ export class NodeNetwork {
   /** False when somebody else was faster. */
   async #make({ bridge, subnet }: Chosen, isHalfMade: boolean): Promise<boolean> {
     const { first, prefix } = parseSubnet(subnet);
+    const gateway = formatAddress(first + 1);
     const lines = [
-      ...(isHalfMade ? [] : [`link add name ${bridge} type bridge forward_delay 0`]),
-      `address replace ${formatAddress(first + 1)}/${prefix} dev ${bridge}`,
+      // A bridge without an address of its own takes the lowest of its ports': guests would know it by one that it had.
+      ...(isHalfMade ? [] : [`link add name ${bridge} address ${macOf(gateway)} type bridge forward_delay 0`]),
+      `address replace ${gateway}/${prefix} dev ${bridge}`,
       `link set dev ${bridge} up`,
       // Lower in priority than the bridge's own route: it matters when the bridge is down or gone.
       `route replace unreachable ${subnet} metric ${unreachableMetric}`,
@@ -199,28 +202,10 @@ export class NodeNetwork {
   }
 
   /**
-   * Plugs a network namespace in: a pair of interfaces, one on the bridge, the other as `eth0` with the address in the
-   * namespace of the process, with the bridge as its default route where that is asked for.
-   */
-  async plugNamespace({ link, address }: Plug, pid: number, options: { defaultRoute?: boolean } = {}): Promise<void> {
-    const { name, prefix, gateway } = await this.ensure();
-    const outside = `link add ${link} master ${name} up type veth peer name eth0 address ${macOf(address)} netns ${pid}\n`;
-    await runCommand(ip(), ['-batch', '-'], { input: outside });
-    const inside = [
-      'link set lo up',
-      `address add ${address}/${prefix} dev eth0`,
-      'link set eth0 up',
-      ...(options.defaultRoute ? [`route add default via ${gateway}`] : []),
-    ];
-    const enter = ['-t', String(pid), '-n', ip(), '-batch', '-'];
-    await runCommand(findTool('nsenter') ?? 'nsenter', enter, { input: `${inside.join('\n')}\n` });
-  }
-
-  /**
    * Makes a tap interface on the bridge, for a virtual machine that opens it by name.
    * @param user the user that may open it beside root
    */
-  async plugTap({ link }: Pick<Plug, 'link'>, user?: number): Promise<void> {
+  async plugTap({ link }: Plug, user?: number): Promise<void> {
     const { name } = await this.ensure();
     const owner = user === undefined ? '' : ` user ${user}`;
     const lines = [`tuntap add dev ${link} mode tap${owner}`, `link set dev ${link} master ${name} up`];
@@ -231,7 +216,7 @@ export class NodeNetwork {
    * Makes a tap interface in the network namespace of a process, for a virtual machine in it, joined with the bridge by a
    * pair of interfaces. All of it goes away with the namespace.
    */
-  async plugTapInto({ link }: Pick<Plug, 'link'>, pid: number, tap: { name: string; user?: number }): Promise<void> {
+  async plugTapInto({ link }: Plug, pid: number, tap: { name: string; user?: number }): Promise<void> {
     const { name } = await this.ensure();
     const outside = `link add ${link} master ${name} up type veth peer name eth0 netns ${pid}\n`;
     await runCommand(ip(), ['-batch', '-'], { input: outside });
@@ -245,6 +230,8 @@ export class NodeNetwork {
     ];
     const enter = ['-t', String(pid), '-n', ip(), '-batch', '-'];
     await runCommand(findTool('nsenter') ?? 'nsenter', enter, { input: `${inside.join('\n')}\n` });
+    await awaitSending(link);
+    await awaitSending(name);
   }
 
   /** Removes a guest's cable or tap; absent already is fine. */
@@ -305,6 +292,18 @@ export class NodeNetwork {
 function describe({ bridge, subnet }: Chosen): NodeBridge {
   const { first, prefix } = parseSubnet(subnet);
   return { name: bridge, subnet, prefix, gateway: formatAddress(first + 1), nameservers: [], mtu };
+}
+
+/**
+ * An interface whose other end has just come up sends nothing, and counts nothing of what it drops, until the kernel gets
+ * round to it: at once when somebody asks for its carrier (since Linux 6.8). Past the bound it is not waited for.
+ */
+async function awaitSending(link: string): Promise<void> {
+  const read = (name: string) => readFile(`/sys/class/net/${link}/${name}`, 'utf8').catch(() => '');
+  await until(sendingMaxMs, async () => {
+    await read('carrier');
+    return (await read('operstate')) === 'up\n';
+  });
 }
 
 function ip(): string {
