@@ -63,6 +63,7 @@ umask 022
 LC_ALL=C; export LC_ALL
 cd ${shellWord(plan.directory)} || exit 1
 ${plan.logger ? '' : loggerFunction(plan.logMaxBytes)}
+${plan.link ? awaitSending : ''}
 start_time() {
   read -r stat <"/proc/$1/stat" || return 1
   set -- \${stat##*) }
@@ -190,8 +191,21 @@ NET
 link set lo up
 address add ${link.address}/${link.prefix} dev eth0
 link set eth0 up
-NET`;
+NET
+  await_sending ${link.name}
+  await_sending ${link.bridge}`;
 }
+
+/** As the spawner's function of that name, which says why. */
+const awaitSending = `await_sending() {
+  tries=100 state=
+  while [ "$tries" -gt 0 ]; do
+    { read -r carrier <"/sys/class/net/$1/carrier"; read -r state <"/sys/class/net/$1/operstate"; } 2>/dev/null
+    [ "$state" = up ] && return
+    tries=$((tries - 1))
+    sleep 0.01
+  done
+}`;
 
 function loopback({ link }: LaunchPlan): string {
   return link ? '' : '  ip link set lo up 2>/dev/null\n';

@@ -8,6 +8,8 @@ import { benchLimits } from './guest-zones-tools.ts';
 
 const atOnce = 50;
 const rounds = 3;
+/** Who answers as long after it runs has waited for something to be sent again. */
+const lateMs = 900;
 
 interface Zone {
   readonly instance: string;
@@ -15,6 +17,7 @@ interface Zone {
   /** From the start of all. */
   readonly createdMs: number;
   readonly runningMs: number;
+  readonly answeredMs: number;
 }
 
 interface Burst {
@@ -44,6 +47,9 @@ export async function zonesAtOnce(driver: GuestDriver, { quick, progress, report
   row(many, ({ allMs }) => allMs);
   row(`${many}.create`, ({ zones }) => median(zones.map(({ createdMs }) => createdMs)));
   row(`${many}.start`, ({ zones }) => median(zones.map(({ runningMs }) => runningMs)));
+  const late = bursts.flatMap(({ zones }) => zones).filter((zone) => zone.answeredMs - zone.runningMs > lateMs).length;
+  const none = { bound: null, ratio: null, target: 'none', met: late === 0 };
+  report({ name: `guest.zones.${many}.late`, value: late, unit: 'zones', ...none });
   row(`${many}.driver-cpu`, ({ driverMs }) => driverMs);
   row(`${many}.loop-held`, ({ heldMs }) => heldMs);
   row(`${many}.around-cpu`, ({ aroundMs }) => aroundMs);
@@ -89,7 +95,7 @@ async function one(driver: GuestDriver, instance: string, begun: number): Promis
   const { address, pid = 0 } = await driver.start(instance, 1);
   const runningMs = performance.now() - begun;
   await firstAnswer(address?.host ?? '', 80);
-  return { instance, pid, createdMs, runningMs };
+  return { instance, pid, createdMs, runningMs, answeredMs: performance.now() - begun };
 }
 
 /** The processes of a zone, and those beside it: its shim and its logger. */
