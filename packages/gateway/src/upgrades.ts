@@ -8,7 +8,7 @@ import { assertScope, type Principal } from './access/principal.ts';
 import { openSession, type Session } from './access/session.ts';
 import type { GatewayBounds } from './bounds.ts';
 import { errorBodyOf, headersOf, httpStatusOf } from './error-response.ts';
-import { deflateOptions, offersDeflate } from './events/deflate.ts';
+import { deflateOffers, deflateOptions } from './events/deflate.ts';
 import { serveEvents } from './events/event-session.ts';
 import type { Feed } from './events/feed.ts';
 import { assertReached, feedQuery, filtersOf } from './events/feed-query.ts';
@@ -104,8 +104,9 @@ export class Upgrades {
       }
       const hold = this.#hold(principal, address, socket, route);
       // An offer that cannot be taken is no reason to refuse: the connection is then not compressed.
-      const { 'sec-websocket-extensions': extensions } = request.headers;
-      if (!route.deflates || !offersDeflate(extensions)) delete request.headers['sec-websocket-extensions'];
+      const offers = route.deflates ? deflateOffers(request.headers['sec-websocket-extensions']) : undefined;
+      if (offers === undefined) delete request.headers['sec-websocket-extensions'];
+      else request.headers['sec-websocket-extensions'] = offers;
       this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#serve(webSocket, socket, route, hold));
     } catch (error) {
       refuseUpgrade(socket, error);

@@ -34,17 +34,29 @@ export const deflateOptions = {
   concurrencyLimit: 4,
 } as const;
 
-/** Whether an offer of extensions can be taken with {@link deflateOptions}: one that can not is passed over. */
-export function offersDeflate(header: string | undefined): boolean {
-  if (header === undefined) return false;
-  return header.split(',').some((offer) => {
-    const [name, ...parameters] = offer.split(';').map((part) => part.trim().toLowerCase());
-    if (name !== 'permessage-deflate') return false;
-    return parameters.every((parameter) => {
-      const [key, value] = parameter.split('=').map((part) => part.trim().replaceAll('"', ''));
-      if (key === 'server_max_window_bits') return Number(value) >= deflateWindowBits;
-      if (key === 'client_max_window_bits') return true;
-      return key === 'server_no_context_takeover' || key === 'client_no_context_takeover';
-    });
+/**
+ * The offers of extensions that can be taken with {@link deflateOptions}; undefined: none. Others are passed over, also those
+ * that are not in order (RFC 7692, 7: such an offer is declined), for which the package would refuse the handshake.
+ */
+export function deflateOffers(header: string | undefined): string | undefined {
+  const offers = (header ?? '').split(',').filter(isTakable);
+  return offers.length > 0 ? offers.join(',') : undefined;
+}
+
+function isTakable(offer: string): boolean {
+  const [name, ...parameters] = offer.split(';').map((part) => part.trim());
+  if (name?.toLowerCase() !== 'permessage-deflate') return false;
+  const keys = parameters.map((parameter) => parameter.split('=')[0]?.trim());
+  if (new Set(keys).size < keys.length) return false;
+  return parameters.every((parameter) => {
+    const [key, value] = parameter.split('=').map((part) => part.trim().replaceAll('"', ''));
+    if (key === 'server_max_window_bits') return isWindow(value) && Number(value) >= deflateWindowBits;
+    if (key === 'client_max_window_bits') return value === undefined || isWindow(value);
+    return (key === 'server_no_context_takeover' || key === 'client_no_context_takeover') && value === undefined;
   });
+}
+
+/** RFC 7692, 7.1.2: 8 to 15, without leading zeros. */
+function isWindow(bits: string | undefined): boolean {
+  return /^([89]|1[0-5])$/.test(bits ?? '');
 }

@@ -38,8 +38,8 @@ export const filterQuery = {
     .optional(),
 };
 
-/** Query parameters of a feed. */
-export const feedQuery = z.object({
+/** Query parameters of a feed. Strict: with one that is misspelt a feed would begin elsewhere, or tell other events. */
+export const feedQuery = z.strictObject({
   ...filterQuery,
   from: z
     .union([

@@ -1,5 +1,6 @@
 import type { EventFilter } from '@cloudos/client';
 import type { Kernel } from '@cloudos/kernel';
+import { CloudosError } from '@cloudos/sdk';
 import type { EncodingName } from './encoding.ts';
 import type { Feed } from './feed.ts';
 import { assertReached, type FeedQuery, startOf } from './feed-query.ts';
@@ -30,7 +31,7 @@ export async function feedResponse(
   filter: EventFilter,
   { lastEventId, onLeft }: { readonly lastEventId: string | undefined; readonly onLeft: () => void },
 ): Promise<Response> {
-  const resumed = lastEventId !== undefined && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) + 1 : query.from;
+  const resumed = lastEventId ? afterId(lastEventId) : query.from;
   assertReached(resumed, kernel.log.head());
   const from = await startOf(resumed, kernel.log);
   const sink = new BodySink(onLeft);
@@ -50,4 +51,17 @@ export async function feedResponse(
   return new Response(sink.body, {
     headers: { 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
   });
+}
+
+/**
+ * The position behind the last id. To begin elsewhere for one that is none of ours would leave out events silently.
+ * @throws CloudosError REQUEST_MALFORMED
+ */
+function afterId(lastEventId: string): number {
+  // -1: of a log that was empty.
+  if (/^(-1|\d{1,15})$/.test(lastEventId)) return Number(lastEventId) + 1;
+  throw new CloudosError(
+    'REQUEST_MALFORMED',
+    `Last-Event-ID is ${JSON.stringify(lastEventId.slice(0, 60))}, expected the id of an event, which is its position`,
+  );
 }

@@ -155,7 +155,7 @@ describe('filters of the feed', () => {
   });
 
   it('are refused when they make no sense', async () => {
-    for (const query of ['layer=attic', 'from=yesterday', 'cause=', 'credit=-1', 'subscription=..%2F']) {
+    for (const query of ['layer=attic', 'from=yesterday', 'cause=', 'credit=-1', 'subscription=..%2F', 'form=0']) {
       const refused = bench.listen(`/v1/events?${query}`);
       await until('it is refused', () => refused.refused !== undefined);
       expect(JSON.parse(refused.refused?.body ?? '')).toMatchObject({ code: 'REQUEST_MALFORMED' });
@@ -300,10 +300,37 @@ describe('the feed over plain HTTP', () => {
       return text;
     };
     const text = await read(sse, /Heartbeat/);
-    expect([...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id))).toEqual([7, 8, 9, 10]);
+    expect([...text.matchAll(/^id: (\d+)\ndata/gm)].map(([, id]) => Number(id))).toEqual([7, 8, 9, 10]);
     expect(text).toMatch(/event: control\ndata: .*control.Live/);
     expect((await read(lines, /"position":10/)).split('\n').filter(Boolean)).toHaveLength(3);
     await until('the log is not followed any more', () => bench.kernel.events.subscriptions === 0);
+  });
+
+  it.each([0, 3])('misses nothing where a quiet EventSource lost its connection (a log of %i)', async (events) => {
+    record(events);
+    const connect = (headers: Record<string, string> = {}) => bench.get('/v1/events?format=sse', { headers });
+    const read = async (response: Response, wanted: RegExp) => {
+      let text = '';
+      for await (const part of response.body as AsyncIterable<Uint8Array>) {
+        text += Buffer.from(part).toString();
+        const found = wanted.exec(text)?.[1];
+        if (found !== undefined) return found;
+      }
+      throw new Error(`the feed ended: ${text}`);
+    };
+    // As its standard has it: the last id, of whatever kind of event (HTML, 9.2.6).
+    const lastId = await read(await connect(), /^id: (.+)\nevent: control\ndata: .*control\.Live/m);
+    record(1);
+    const again = await connect({ 'last-event-id': lastId });
+    expect(await read(again, /"position":(\d+),"revision"/)).toBe(String(events));
+  });
+
+  it('does not begin elsewhere for a last id that is none', async () => {
+    record(3);
+    for (const id of ['yesterday', '1.5', '99999999999999999999']) {
+      const refused = await bench.get('/v1/events?format=sse', { headers: { 'last-event-id': id } });
+      expect([refused.status, await refused.json()]).toMatchObject([400, { code: 'REQUEST_MALFORMED' }]);
+    }
   });
 });
 

@@ -20,8 +20,13 @@ export function markerBytes<Name extends ControlName>(
   const text = JSON.stringify(controlEventOf(stack, name, data));
   if (encoding === 'ndjson') return Buffer.from(`${text}\n`);
   // Not the default event of an EventSource: its `onmessage` gets events of the log alone.
-  if (encoding === 'sse') return Buffer.from(`event: control\ndata: ${text}\n\n`);
+  if (encoding === 'sse') return Buffer.from(`${reachedId(data)}event: control\ndata: ${text}\n\n`);
   return textFrame(text);
+}
+
+/** With the id of how far it is, an EventSource that lost its connection before any event came back goes on from there. */
+function reachedId(data: ControlMarkers[ControlName]): string {
+  return 'position' in data ? `id: ${data.position}\n` : '';
 }
 
 export function controlEventOf<Name extends ControlName>(
