@@ -26,4 +26,13 @@ const state: GuestConformanceOptions['state'] = {
   read: async (harness, { instance }) => (await harness.exec(instance, { command: ['get', 'state'] })).stdout.trim(),
 };
 
-guestConformance(plugin, { config: { world: 'conformance' }, image: 'any', programs, state, takesAnyOptions: true });
+const commands = { printTerminalSize: () => ['stty', 'size'] };
+
+guestConformance(plugin, {
+  config: { world: 'conformance' },
+  image: 'any',
+  programs,
+  commands,
+  state,
+  takesAnyOptions: true,
+});

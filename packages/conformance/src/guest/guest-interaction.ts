@@ -231,8 +231,15 @@ function execTests({ harness, programs, commands, supports }: GuestSuite): void 
     testWhen(supports.tty)('gives a terminal of the size asked for', async () => {
       const { instance } = await harness().run(programs.sleepForever());
       const tty = { columns: 91, rows: 33 };
-      const { stdout } = await harness().exec(instance, { command: commands.printTerminalSize(), tty });
-      expect(stdout).toContain('33 91');
+      const session = await harness().driver.exec(instance, { command: commands.printTerminalSize(), tty });
+      let said = '';
+      session.output.subscribe(({ data }) => {
+        said += Buffer.from(data).toString();
+      });
+      await harness().until('the size of the terminal', () => said.includes('\n'));
+      expect(said).toContain('33 91');
+      session.kill();
+      await session.exitCode;
     });
     testWhen(!(supports.tty || !supports.exec))('refuses a terminal', async () => {
       const { instance } = await harness().run(programs.sleepForever());

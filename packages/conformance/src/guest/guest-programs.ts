@@ -59,7 +59,10 @@ export interface GuestCommands {
   printBoth(): readonly string[];
   /** Prints the value of the variable. */
   printVariable(name: string): readonly string[];
-  /** Prints `<rows> <columns>` of its terminal. */
+  /**
+   * Prints `<rows> <columns>` of its terminal, and runs on: a daemon of LXD at times drops what a command on a terminal says
+   * right before its end.
+   */
   printTerminalSize(): readonly string[];
   /** Prints what an HTTP server answers. */
   fetch(url: string): readonly string[];
@@ -124,7 +127,7 @@ export const defaultCommands: GuestCommands = {
   holdOutput: () => ['/bin/sh', '-c', 'sleep 1000000 &\necho ready; wait'],
   printBoth: () => ['/bin/sh', '-c', 'echo out; echo err >&2'],
   printVariable: (name) => ['/bin/sh', '-c', `printf '%s' "$${name}"`],
-  printTerminalSize: () => ['stty', 'size'],
+  printTerminalSize: () => ['/bin/sh', '-c', 'stty size; exec cat >/dev/null'],
   fetch: (url) => ['node', '-e', `require('http').get(process.argv[1],r=>r.pipe(process.stdout))`, url],
   write: (path, text) => ['/bin/sh', '-c', 'printf %s "$1" >"$2"', 'sh', text, path],
   read: (path) => ['cat', path],
