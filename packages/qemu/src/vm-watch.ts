@@ -1,3 +1,4 @@
+import { Wakeups } from '@cloudos/host-tools';
 import type { Clock, GuestExit, Logger } from '@cloudos/sdk';
 import { messageOf } from '@cloudos/sdk';
 import { Subject } from 'rxjs';
@@ -13,7 +14,7 @@ export class VmWatch {
   readonly exits = this.#exits.asObservable();
   readonly containers = new ContainerWatch();
   readonly #reported = new Map<string, string>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #wakeups = new Wakeups();
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #pollMs: number;
@@ -65,7 +66,7 @@ export class VmWatch {
   ): Promise<GuestExit | undefined> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      const change = this.#change(name, Math.min(Math.max(1, deadline - Date.now()), waitPollMs));
+      const change = this.#wakeups.next(name, Math.min(Math.max(1, deadline - Date.now()), waitPollMs));
       await this.#look(environment, name);
       const view = await viewVm(environment, name);
       if (view?.state.launch !== launch) return undefined;
@@ -73,21 +74,6 @@ export class VmWatch {
       if (Date.now() >= deadline) return undefined;
       await change;
     }
-  }
-
-  #change(name: string, timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const waiting = this.#waiting.get(name) ?? new Set();
-      this.#waiting.set(name, waiting);
-      const done = () => {
-        clearTimeout(timer);
-        waiting.delete(done);
-        if (waiting.size === 0) this.#waiting.delete(name);
-        resolve();
-      };
-      const timer = setTimeout(done, timeoutMs);
-      waiting.add(done);
-    });
   }
 
   /** Containers are followed as long as their machine runs. */
@@ -106,7 +92,7 @@ export class VmWatch {
       this.#exits.next(view.exit);
       this.#tidy(environment, name);
     }
-    for (const wake of [...(this.#waiting.get(name) ?? [])]) wake();
+    this.#wakeups.wake(name);
   }
 
   #tidy(environment: VmEnvironment, name: string): void {

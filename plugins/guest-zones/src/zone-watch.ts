@@ -1,4 +1,5 @@
 import { type FSWatcher, watch } from 'node:fs';
+import { Wakeups } from '@cloudos/host-tools';
 import type { Clock, GuestExit, Logger } from '@cloudos/sdk';
 import { messageOf } from '@cloudos/sdk';
 import { Subject } from 'rxjs';
@@ -16,7 +17,7 @@ export class ZoneWatch {
   readonly #exits = new Subject<GuestExit>();
   readonly exits = this.#exits.asObservable();
   readonly #reported = new Map<string, string>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #wakeups = new Wakeups();
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #pollMs: number;
@@ -77,23 +78,8 @@ export class ZoneWatch {
       if (view.phase === 'exited') return view.exit;
       const left = deadline - Date.now();
       if (left <= 0) return undefined;
-      await this.#change(zone, Math.min(left, waitPollMs));
+      await this.#wakeups.next(zone, Math.min(left, waitPollMs));
     }
-  }
-
-  #change(zone: string, timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const waiting = this.#waiting.get(zone) ?? new Set();
-      this.#waiting.set(zone, waiting);
-      const done = () => {
-        clearTimeout(timer);
-        waiting.delete(done);
-        if (waiting.size === 0) this.#waiting.delete(zone);
-        resolve();
-      };
-      const timer = setTimeout(done, timeoutMs);
-      waiting.add(done);
-    });
   }
 
   #look(environment: ZoneEnvironment, zone: string): void {
@@ -104,7 +90,7 @@ export class ZoneWatch {
       this.#exits.next(view.exit);
       this.#tidy(environment, zone);
     }
-    for (const wake of [...(this.#waiting.get(zone) ?? [])]) wake();
+    this.#wakeups.wake(zone);
   }
 
   #tidy(environment: ZoneEnvironment, zone: string): void {
