@@ -85,20 +85,24 @@ class LogCursor {
       tailLines === undefined
         ? { file: older ? 'older' : 'current', offset: 0 }
         : await startOfTail(older, current, tailLines),
-      since === undefined ? undefined : await this.#startOf(since, current),
+      since === undefined ? undefined : await this.#startOf(since, older, current),
     );
     const unused = start.file === 'older' ? current : older;
     await unused?.close();
     await this.#use(start.file === 'older' ? older : current, start.offset);
   }
 
-  /** Where what was written at or after that time begins, by the records of {@link timedLogger}. */
-  async #startOf(since: number, current: FileHandle | undefined): Promise<Start> {
-    for (const [file, suffix] of [['older', '.1'] as const, ['current', ''] as const]) {
+  /**
+   * Where what was written at or after that time begins, by the records of {@link timedLogger}: a line that was begun before
+   * and ended then is whole.
+   */
+  async #startOf(since: number, older: FileHandle | undefined, current: FileHandle | undefined): Promise<Start> {
+    for (const [file, suffix, handle] of [['older', '.1', older] as const, ['current', '', current] as const]) {
       const times = await readFile(`${this.#path}.times${suffix}`).catch(() => Buffer.alloc(0));
       for (let at = 0; at + 16 <= times.length; at += 16) {
         if (times.readBigUInt64BE(at) >= BigInt(Math.max(0, Math.ceil(since)))) {
-          return { file, offset: Number(times.readBigUInt64BE(at + 8)) };
+          const offset = Number(times.readBigUInt64BE(at + 8));
+          return { file, offset: handle ? await startOfLine(handle, offset) : offset };
         }
       }
     }
@@ -148,6 +152,16 @@ function later(one: Start, other: Start | undefined): Start {
   if (!other) return one;
   if (one.file !== other.file) return one.file === 'current' ? one : other;
   return one.offset > other.offset ? one : other;
+}
+
+/** Where the line begins that goes on there; there itself when it is longer than a chunk. */
+async function startOfLine(file: FileHandle, offset: number): Promise<number> {
+  const start = Math.max(0, offset - chunkMaxBytes);
+  const buffer = Buffer.alloc(offset - start);
+  await file.read(buffer, 0, buffer.length, start);
+  const newline = buffer.lastIndexOf(10);
+  if (newline < 0) return start === 0 ? 0 : offset;
+  return start + newline + 1;
 }
 
 async function startOfTail(
