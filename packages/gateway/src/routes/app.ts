@@ -46,6 +46,10 @@ export function routeNotFound(routes: readonly Route[], method: string, path: st
 
 function guard(app: Hono<GatewayEnv>, access: Access, bounds: GatewayBounds): void {
   app.use(async (c, next) => {
+    // The header Host is half of it, and what reads a request makes a URL of both.
+    if (!URL.canParse(c.req.url)) {
+      throw new CloudosError('REQUEST_MALFORMED', `no URL: ${c.req.url.slice(0, 300)}; expected a host and a path`);
+    }
     const origin = c.req.header('origin');
     const crossOrigin = origin !== undefined && access.origins.allows(origin);
     if (c.req.method === 'OPTIONS' && crossOrigin) return c.body(null, 204, preflightHeaders(origin));

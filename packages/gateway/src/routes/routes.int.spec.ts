@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Bench, openBench, until } from '../spec-kit.ts';
+import { type Bench, openBench, RawConnection, until } from '../spec-kit.ts';
 
 describe('gateway routes', () => {
   let bench: Bench;
@@ -132,6 +132,18 @@ describe('gateway routes', () => {
     const result = await bench.client.swap({ slot: 'resources', plugin: 'resources-spread', config: { a: 1 } });
     expect(result).toMatchObject({ to: 'resources-spread', position: 7 });
     expect(bench.kernel.swaps).toEqual([{ slot: 'resources', plugin: 'resources-spread', config: { a: 1 } }]);
+  });
+
+  it('refuses a request whose header Host is none', async () => {
+    for (const host of ['127.0.0.10.10.10', '1.2.3.4.5:80']) {
+      const raw = new RawConnection(bench.gateway.port);
+      raw.socket.write(
+        `GET /v1/status HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${bench.gateway.token}\r\n\r\n`,
+      );
+      await until('it is answered', () => raw.received.includes('\r\n\r\n'));
+      expect(raw.received.toString()).toMatch(/^HTTP\/1\.1 400 /);
+      raw.socket.destroy();
+    }
   });
 
   it('refuses malformed JSON and oversized bodies with codes of their own', async () => {
