@@ -75,7 +75,7 @@ describe(`${subscribers} subscribers of a server that is killed (CLOUDOS_SEED=${
 
   it.each(['lose', 'double'] as const)('finds out a server that does %s', { timeout: 360_000 }, async (sabotage) => {
     const { counts, wrong } = await trustRun({
-      ...{ seed, sabotage, subscribers: 12, kills: 0, processes: 1, eventsPerLife: 5_000, limitMs: 300_000 },
+      ...{ seed, sabotage, subscribers: 12, kills: 0, processes: 1, eventsPerLife: 100_000, limitMs: 300_000 },
       directory: directory(),
     });
     expect(counts).toMatchObject({ disordered: 0, foreign: 0, changed: 0 });
