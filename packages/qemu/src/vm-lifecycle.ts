@@ -33,6 +33,11 @@ export function qmpPath(directory: string): string {
   return join(directory, machineDir, 'qmp');
 }
 
+/** QEMU's own protocol for the machine. One at a time can hold it. */
+export function connectMonitor({ directory }: Pick<Vm, 'directory'>): Promise<QmpClient> {
+  return QmpClient.connect(qmpPath(directory), { timeoutMs: 5_000 });
+}
+
 /** Carries machines from one state to the next. Each call may follow a crash in the middle of any other. */
 export class VmLifecycle {
   readonly #watch: VmWatch;
@@ -47,10 +52,6 @@ export class VmLifecycle {
   }
 
   /** The monitor of a machine that runs. */
-  connect({ directory }: Pick<Vm, 'directory'>): Promise<QmpClient> {
-    return QmpClient.connect(qmpPath(directory), { timeoutMs: 5_000 });
-  }
-
   /**
    * Runs QEMU for a guest. Resolves when its program runs. What was begun is undone when that fails.
    * @param snapshot the name of the state to go on from
@@ -58,7 +59,7 @@ export class VmLifecycle {
   async launch(environment: VmEnvironment, view: VmView, attempt: number, snapshot?: string): Promise<void> {
     const { store } = environment;
     const network = await this.#network(environment, view);
-    const { stopping: _stopping, paused: _paused, ...kept } = view.state;
+    const { stopping: _stopping, paused: _paused, heldBy: _heldBy, ...kept } = view.state;
     const state: VmState = {
       ...kept,
       attempt,

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { ControlGroups, digest, findControlGroups } from '@cloudos/host-tools';
 import { NodeNetwork } from '@cloudos/node-network';
-import { CloudosError, type GuestFingerprint, type PluginContext } from '@cloudos/sdk';
+import { CloudosError, type GuestFingerprint, messageOf, type PluginContext } from '@cloudos/sdk';
 import { BehaviorSubject } from 'rxjs';
 import { type Accelerator, type AcceleratorChoice, chooseAccelerator, findQemu } from './accelerator.ts';
 import type { Carrier } from './carrier.ts';
+import { endInterruptedSnapshot } from './interrupted-snapshot.ts';
 import { VmDriver } from './vm.driver.ts';
 import type { VmFlavour } from './vm-flavour.ts';
 import { VmHealth } from './vm-health.ts';
@@ -111,7 +112,12 @@ export async function createVmDriver(
     await networkOf(host)?.sweep(name, new Set(await host.store.names()));
     if (scope.closed) return made;
     await watch.begin(made);
-    for (const vm of await runningVms(made)) health.watch(made, vm);
+    for (const vm of await runningVms(made)) {
+      health.watch(made, vm);
+      await endInterruptedSnapshot(made, vm).catch((error: unknown) =>
+        logger.warn(`${vm.name} was held for a snapshot and does not go on: ${messageOf(error)}`),
+      );
+    }
     return made;
   };
   const source = () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -69,4 +69,17 @@ test('damaged, cut off, foreign and unfitting data is refused, and nothing is le
   const foreign = new VmSnapshots(join(directory, 'c'), 'hyper').import(inPieces(data, 4096), 'shape 1');
   await expect(foreign).rejects.toMatchObject({ code: 'SNAPSHOT_INVALID' });
   expect(await readdir(join(directory, 'b', 'snapshots')).catch(() => [])).toEqual([]);
+});
+
+test('after a crash a snapshot that was whole takes its place, and halves go', async () => {
+  await make('s', 'first');
+  const made = join(directory, 'a', 'snapshots');
+  await rename(snapshots.path('s'), join(made, '.new-whole'));
+  await mkdir(join(made, '.old-replaced'));
+  await mkdir(join(made, '.new-half'));
+  await writeFile(join(made, '.new-half', 'meta.json'), '{"version":1,"files":[{}');
+  await snapshots.settle();
+  expect(await readFile(join(snapshots.path('s'), 'state'), 'utf8')).toBe('first');
+  expect(await readdir(made)).toHaveLength(1);
+  await new VmSnapshots(join(directory, 'none'), 'unikernel').settle();
 });

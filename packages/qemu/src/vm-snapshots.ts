@@ -40,7 +40,7 @@ export class VmSnapshots {
   /** @throws CloudosError SNAPSHOT_NOT_FOUND */
   async meta(name: string): Promise<SnapshotMeta> {
     try {
-      return JSON.parse(await readFile(join(this.path(name), 'meta.json'), 'utf8')) as SnapshotMeta;
+      return await readMeta(this.path(name));
     } catch (error) {
       throw new CloudosError('SNAPSHOT_NOT_FOUND', `there is no snapshot called ${name}`, { cause: error });
     }
@@ -60,15 +60,31 @@ export class VmSnapshots {
         files.push({ name: file, size: (await stat(join(half, file))).size });
       const meta: SnapshotMeta = { version: 1, name, runtime: this.#runtime, shape, files };
       await writeFile(join(half, 'meta.json'), JSON.stringify(meta));
-      const old = join(this.#directory, `.old-${randomBytes(6).toString('hex')}`);
-      await rename(this.path(name), old).catch(() => {});
-      await rename(half, this.path(name));
-      await rm(old, { recursive: true, force: true });
+      await this.#place(half, meta);
       return meta;
     } catch (error) {
       await rm(half, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  /** Ends what a crash has interrupted: a snapshot that was whole takes its place, any other goes. */
+  async settle(): Promise<void> {
+    const entries = await readdir(this.#directory).catch(() => []);
+    for (const half of entries.filter((entry) => entry.startsWith('.new-'))) {
+      const meta = await readMeta(join(this.#directory, half)).catch(() => undefined);
+      if (meta) await this.#place(join(this.#directory, half), meta);
+      else await rm(join(this.#directory, half), { recursive: true, force: true });
+    }
+    for (const old of entries.filter((entry) => entry.startsWith('.old-')))
+      await rm(join(this.#directory, old), { recursive: true, force: true });
+  }
+
+  async #place(half: string, { name }: SnapshotMeta): Promise<void> {
+    const old = join(this.#directory, `.old-${randomBytes(6).toString('hex')}`);
+    await rename(this.path(name), old).catch(() => {});
+    await rename(half, this.path(name));
+    await rm(old, { recursive: true, force: true });
   }
 
   /** All of a snapshot as bytes: a line that says what it is, the files, a checksum of all of it. */
@@ -107,6 +123,10 @@ export class VmSnapshots {
       await reader.verify();
     });
   }
+}
+
+async function readMeta(directory: string): Promise<SnapshotMeta> {
+  return JSON.parse(await readFile(join(directory, 'meta.json'), 'utf8')) as SnapshotMeta;
 }
 
 /** Reads the stream in order and adds up its checksum. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findTool, guestName, timedLogger } from '@cloudos/host-tools';
+import { findTool, guestName, type ProcessIdentity, timedLogger } from '@cloudos/host-tools';
 import { CloudosError, type GuestSpec } from '@cloudos/sdk';
 
 /** Where a virtual machine is on the network. */
@@ -31,6 +31,8 @@ export interface VmState {
   /** The launch that was asked to end. */
   readonly stopping?: string;
   readonly paused?: boolean;
+  /** Who holds the machine, which stands still for a snapshot until it is let go on. */
+  readonly heldBy?: ProcessIdentity;
   readonly network?: VmNetworkState;
   /** What the runtime keeps about the guest: plain data. */
   readonly own: Readonly<Record<string, unknown>>;

@@ -18,10 +18,11 @@ import {
   refuseOptions,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
+import { holding, holdStill, released } from './interrupted-snapshot.ts';
 import { saveState } from './migration.ts';
 import { containerDirectory, containerIndex } from './vm-containers.ts';
 import type { VmHealth } from './vm-health.ts';
-import { VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
+import { connectMonitor, VmLifecycle, type VmSettings } from './vm-lifecycle.ts';
 import { endContainer } from './vm-pod.ts';
 import { copyDisks, stateFile, VmSnapshots } from './vm-snapshots.ts';
 import { machineDir, type VmState } from './vm-state.ts';
@@ -220,10 +221,11 @@ export class VmDriver implements GuestDriver {
       await environment.flavour.beforeSnapshot?.(view);
       const snapshots = new VmSnapshots(view.directory, this.#parts.runtime);
       const work = join(view.directory, machineDir);
-      const qmp = await this.#lifecycle.connect(view);
+      const qmp = await connectMonitor(view);
       try {
+        await environment.store.save(holding(view.state));
         const meta = await snapshots.make(name, machine.shape, async (directory) => {
-          await qmp.execute('stop');
+          await holdStill(qmp);
           await saveState(qmp, work, join(directory, stateFile));
           await copyDisks(machine.disks, work, directory);
         });
@@ -231,6 +233,7 @@ export class VmDriver implements GuestDriver {
       } finally {
         if (!view.state.paused) await qmp.execute('cont').catch(() => {});
         qmp.close();
+        await environment.store.save(released(view.state)).catch(() => {});
       }
     });
   }
@@ -287,7 +290,7 @@ export class VmDriver implements GuestDriver {
   }
 
   async #setRunning(view: VmView, running: boolean): Promise<void> {
-    const qmp = await this.#lifecycle.connect(view);
+    const qmp = await connectMonitor(view);
     try {
       await qmp.execute(running ? 'cont' : 'stop');
     } finally {

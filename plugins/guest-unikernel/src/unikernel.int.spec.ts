@@ -1,11 +1,15 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { pluginContext, type TestPluginContext } from '@cloudos/conformance';
 import { connectUnix, machineDir, type VmDriver } from '@cloudos/qemu';
 import { type GuestExit, type GuestSpec, type GuestStatus, guestTemplate } from '@cloudos/sdk';
+import { SeededRandom } from '@cloudos/testing';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { engineIsMissing, startEngine } from './engine.fixture.ts';
 import plugin, { unikernelConfig } from './index.ts';
@@ -17,6 +21,8 @@ afterAll(unikernel.remove);
 /** How long anything may take here, and how long one look whether a guest answers. */
 const waitMaxMs = 60_000;
 const askMaxMs = 5_000;
+const snapshotter = fileURLToPath(new URL('./fixtures/snapshotting-driver.mjs', import.meta.url));
+const killRounds = 6;
 
 interface Node {
   readonly dataDir: string;
@@ -63,7 +69,7 @@ function spec(instance: string, command: string[] = ['serve'], image = unikernel
   return { instance, workload: 'default/counter', node: 'n1', template };
 }
 
-async function run({ driver }: Node, instance: string, command?: string[]): Promise<GuestStatus> {
+async function run({ driver }: Pick<Node, 'driver'>, instance: string, command?: string[]): Promise<GuestStatus> {
   await driver.create(spec(instance, command));
   return driver.start(instance, 1);
 }
@@ -159,6 +165,41 @@ describe('snapshots', () => {
     expect(n1.exits).toEqual([]);
     expect(await n1.driver.stop('a', 5_000)).toMatchObject({ reason: 'stopped', attempt: 1 });
     await expect(n1.driver.restore('a', 'other')).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_FOUND' });
+  });
+
+  test('a paused guest stays so, however many are taken of it', async () => {
+    const { driver } = await node();
+    const guest = await run({ driver }, 'a');
+    await driver.pause('a');
+    for (const name of ['s', 't']) expect(await driver.snapshot('a', name)).toMatchObject({ name, memory: true });
+    expect(await driver.list()).toMatchObject([{ state: 'paused' }]);
+    await driver.resume('a');
+    expect(await ask(guest, '/inc')).toBe('1');
+  });
+
+  test('a driver that is killed while it takes one leaves a guest that the next lets go on', async () => {
+    const { dataDir, context, driver } = await node('n1');
+    const guest = await run({ driver }, 'a');
+    await ask(guest, '/inc');
+    const seed = Number(process.env.CLOUDOS_TEST_SEED ?? Date.now() % 1_000_000);
+    const random = new SeededRandom(seed);
+    let held = 0;
+    for (let round = 0; round < killRounds; round++) {
+      const words = [dataDir, context.stateDir, 'n1', JSON.stringify({ carrier: 'bare' }), 'a'];
+      const child = spawn(process.execPath, [snapshotter, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+      await once(createInterface({ input: child.stdout }), 'line', { signal: AbortSignal.timeout(waitMaxMs) });
+      setTimeout(() => child.kill('SIGKILL'), random.between(0, 100));
+      await once(child, 'exit');
+      const [name = ''] = readdirSync(join(dataDir, 'guests'));
+      if (readFileSync(join(dataDir, 'guests', name, 'state.json'), 'utf8').includes('heldBy')) held++;
+      const next = await node('n1');
+      const about = `seed ${seed}, round ${round}`;
+      expect(await ask(guest, '/', 'GET'), about).toBe('1');
+      expect(await next.driver.snapshot('a', 'again'), about).toMatchObject({ memory: true });
+      expect(await next.driver.list(), about).toMatchObject([{ state: 'running', pid: guest.pid, attempt: 1 }]);
+      expect(readdirSync(join(dataDir, 'guests', name, 'snapshots')), about).toHaveLength(1);
+    }
+    expect(held, `seed ${seed}: how many were killed while the guest was held`).toBeGreaterThan(0);
   });
 
   test('a guest leaves its node as bytes and runs on at another, under the address that it gets there', async () => {
