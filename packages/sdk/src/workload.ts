@@ -28,11 +28,14 @@ export const probe = z.object({
 });
 export type Probe = z.infer<typeof probe>;
 
+/** What environ(7) can hold. */
+const variableName = z.string().regex(/^[^=\0]+$/, 'the name of a variable has neither = nor NUL in it');
+
 /** A variable of a guest: a value, or a reference to a secret that the driver reads when the guest starts. */
 export const environmentVariable = z.union([
-  z.strictObject({ name: z.string().min(1), value: z.string() }),
+  z.strictObject({ name: variableName, value: z.string().regex(/^[^\0]*$/, 'a value has no NUL in it') }),
   z.strictObject({
-    name: z.string().min(1),
+    name: variableName,
     /** `<ref>`: path segments of letters, digits, `.`, `_` and `-`. The value is the content of `<stateDir>/secrets/<ref>`. */
     secret: z
       .string()

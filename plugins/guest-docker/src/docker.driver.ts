@@ -115,6 +115,7 @@ export class DockerDriver implements GuestDriver {
     await this.#runs.signal(environment, record.container, 'SIGKILL');
     const killed = await this.#ledger.ended(instance, record.attempt, killedMaxMs);
     if (killed) return killed;
+    this.#record(instance); // not there any more where it was removed meanwhile
     throw new CloudosError('GUEST_UNRESPONSIVE', `${instance} is not gone ${killedMaxMs} ms after it was killed`);
   }
 

@@ -116,6 +116,7 @@ export class LxdDriver implements GuestDriver {
     await this.#life.kill(environment, record);
     const killed = await this.#ledger.ended(instance, record.attempt, killedMaxMs);
     if (killed) return killed;
+    this.#record(instance); // not there any more where it was removed meanwhile
     throw new CloudosError('GUEST_UNRESPONSIVE', `${instance} is not gone ${killedMaxMs} ms after it was killed`);
   }
 

@@ -12,14 +12,16 @@ const list = z
 const name = z.string().min(1).max(300);
 const flag = z.enum(['', 'true', '1', 'false', '0']).transform((text) => text !== 'false' && text !== '0');
 
+const startExpected = 'expected a position, now, start, a time as 2026-01-31T12:00:00Z, or @<epoch ms>';
+
 /** RFC 3339 with a date and a time, or `@` and epoch milliseconds. */
 const time = z
   .string()
-  .regex(/^(@\d{1,16}|\d{4}-\d\d-\d\d(T.*)?)$/, 'expected a position, now, start, an ISO 8601 time, or @<epoch ms>')
+  .regex(/^(@\d{1,16}|\d{4}-\d\d-\d\d(T.*)?)$/)
   .transform((text, context) => {
     const timeMs = text.startsWith('@') ? Number(text.slice(1)) : Date.parse(text);
     if (Number.isFinite(timeMs)) return { timeMs };
-    context.addIssue({ code: 'custom', message: 'expected a time, as 2026-01-31T12:00:00Z' });
+    context.addIssue({ code: 'custom' });
     return z.NEVER;
   });
 
@@ -42,14 +44,17 @@ export const filterQuery = {
 export const feedQuery = z.strictObject({
   ...filterQuery,
   from: z
-    .union([
-      z.enum(['now', 'start']),
-      z
-        .string()
-        .regex(/^\d{1,15}$/)
-        .transform(Number),
-      time,
-    ])
+    .union(
+      [
+        z.enum(['now', 'start']),
+        z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .transform(Number),
+        time,
+      ],
+      startExpected,
+    )
     .optional(),
   to: position.optional(),
   /** Whether Live and Heartbeat are told; the default depends on the form. */

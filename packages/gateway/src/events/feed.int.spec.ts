@@ -159,6 +159,8 @@ describe('filters of the feed', () => {
       const refused = bench.listen(`/v1/events?${query}`);
       await until('it is refused', () => refused.refused !== undefined);
       expect(JSON.parse(refused.refused?.body ?? '')).toMatchObject({ code: 'REQUEST_MALFORMED' });
+      if (query === 'from=yesterday')
+        expect(refused.refused?.body).toContain('expected a position, now, start, a time');
     }
   });
 });
