@@ -102,7 +102,7 @@ describe.skipIf(!built)(
       expect(out).toContain('deployment.apps/web created');
       expect(out.match(/^ {2}started +web-\S+ /gm)).toHaveLength(3);
       expect(out).toContain('default/web has 3 of 3 ready');
-      expect(out).toMatch(/RolloutAdvanced +default\/web/);
+      expect(out).toMatch(/GuestStarted +web-\S+ +node=sim-/);
       expect(out).toContain('npx cloudos scale web 5');
       expect(out.match(/^ {2}removed +web-\S+$/gm)).toHaveLength(3);
       expect(out).toContain('nothing is left');

@@ -19,10 +19,13 @@ export interface CounterGuest {
   readonly memoryBytes?: number;
 }
 
+/** Beside a userland, so that commands can be run in the guest. */
+const beside = { image: 'shell:1', command: ['/bin/counter'] } as const;
+
 const known: readonly CounterGuest[] = [
-  { runtime: 'zones', plugin: '@cloudos/guest-zones', config: {}, image: 'counter:1' },
-  { runtime: 'docker', plugin: '@cloudos/guest-docker', config: { engine: 'own', pull: false }, image: 'counter:1' },
-  { runtime: 'hyper', plugin: '@cloudos/guest-hyper', config: {}, image: 'counter:1' },
+  { runtime: 'zones', plugin: '@cloudos/guest-zones', config: {}, ...beside },
+  { runtime: 'docker', plugin: '@cloudos/guest-docker', config: { engine: 'own', pull: false }, ...beside },
+  { runtime: 'hyper', plugin: '@cloudos/guest-hyper', config: {}, ...beside },
   {
     runtime: 'unikernel',
     plugin: '@cloudos/guest-unikernel',
@@ -34,7 +37,7 @@ const known: readonly CounterGuest[] = [
     runtime: 'lxd',
     plugin: '@cloudos/guest-lxd',
     config: { daemon: 'own' },
-    image: 'counter:1',
+    ...beside,
   },
   {
     runtime: 'vm',
