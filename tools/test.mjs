@@ -11,6 +11,8 @@ import { fail, filesBelow, projects, root, run, runTool, say } from './lib/works
 const withoutGuests = new Set(['cli', 'gateway', 'tools']);
 /** Of those with guests on the machine: one half, by the time that they take. The other has the tests across packages. */
 const firstHalf = new Set(['guest-hyper', 'guest-lxd', 'guest-vm', 'images', 'node-network', 'qemu', 'test-images']);
+/** Without guests: what is run while the images that the first half needs are made. */
+const meanwhile = new Set(['resources-borg', 'resources-yarn', 'tools']);
 
 const started = Date.now();
 const { only, rest } = parseArguments(process.argv.slice(2), { only: 'list' });
@@ -37,12 +39,18 @@ if (rest.length > 0) {
   const across = chosen.filter(({ name }) => name === 'test');
   const guests = chosen.filter((project) => !across.includes(project) && needsTheMachine(project));
   const others = chosen.filter((project) => !across.includes(project) && !guests.includes(project));
+  const early = others.filter(({ name }) => meanwhile.has(name));
+  const late = others.filter((project) => !early.includes(project));
   const first = guests.filter(({ name }) => firstHalf.has(name));
   const second = guests.filter((project) => !first.includes(project));
   // What works on the machine itself must not meet another that does: lines of it that run beside each other have network,
   // processes and mounts of their own, and where those cannot be had they run in turn.
   const apart = namespacesAreThere();
-  const ofFirst = inTurn([() => prepared, () => runTests('tests with guests, first half', first, { apart })]);
+  const ofFirst = inTurn([
+    () => runTests('tests without guests, while images are made', early),
+    () => prepared,
+    () => runTests('tests with guests, first half', first, { apart }),
+  ]);
   const ofSecond = inTurn([
     () => (apart ? undefined : ofFirst),
     () => runTests('tests with guests, second half', second, { apart }),
@@ -50,7 +58,7 @@ if (rest.length > 0) {
     () => runTests('tests across packages, with guests', across, { part: 'guests', apart }),
   ]);
   const ofOthers = inTurn([
-    () => runTests('tests without guests', others),
+    () => runTests('tests without guests', late),
     () => runTests('tests across packages, without guests', across, { target: 'test-apart' }),
   ]);
   await Promise.all([ofFirst, ofSecond, ofOthers]);
