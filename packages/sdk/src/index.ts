@@ -92,6 +92,7 @@ export {
   resourceVector,
 } from './resources.ts';
 export { closeDeadlineMs, Scope } from './scope.ts';
+export { Semaphore } from './semaphore.ts';
 export type { ApiAddress, ApiContext, ApiDriver, KernelAccess } from './slots/api.ts';
 export type {
   ExecRequest,

@@ -6,8 +6,6 @@ import type { LxdClient, Operation } from './lxd-client.ts';
 
 /** Chunks that are kept for a subscriber that comes after the call; earlier ones are dropped past this. */
 const outputChunksMax = 4096;
-/** Commands that are begun at once: the daemon waits 5 s for the WebSockets of each. */
-const beginningMax = 8;
 const endOfTransmission = Buffer.from([4]);
 
 interface ExecDefaults {
@@ -16,32 +14,11 @@ interface ExecDefaults {
   readonly user: number;
 }
 
-let beginning = 0;
-const waiting: (() => void)[] = [];
-
 /**
  * Runs a command in a running instance: a WebSocket for each stream, and one to control it (REST API, `exec`).
  * @throws CloudosError GUEST_UNRESPONSIVE when the daemon opens them no more
  */
 export async function execInInstance(
-  client: LxdClient,
-  name: string,
-  request: ExecRequest,
-  defaults: ExecDefaults,
-): Promise<ExecSession> {
-  if (beginning >= beginningMax) await new Promise<void>((resolve) => waiting.push(resolve));
-  else beginning += 1;
-  try {
-    return await begin(client, name, request, defaults);
-  } finally {
-    // To the next in line, or back.
-    const next = waiting.shift();
-    if (next) next();
-    else beginning -= 1;
-  }
-}
-
-async function begin(
   client: LxdClient,
   name: string,
   request: ExecRequest,

@@ -15,6 +15,7 @@ import {
   type OutputChunk,
   refuseContainers,
   refuseOptions,
+  Semaphore,
 } from '@cloudos/sdk';
 import type { Observable } from 'rxjs';
 import { readConsole } from './console-log.ts';
@@ -36,6 +37,8 @@ import { assertSnapshot, exportSnapshot, importSnapshot, restoreSnapshot, takeSn
 
 /** How long a killed container may take to be gone. */
 const killedMaxMs = 30_000;
+/** Commands that are begun at once: the daemon waits 5 s for the WebSockets of each. */
+const beginningMax = 8;
 
 /** System containers of an LXD or Incus daemon. What is known of a guest is in its record, its files and its instance. */
 export class LxdDriver implements GuestDriver {
@@ -46,6 +49,7 @@ export class LxdDriver implements GuestDriver {
   readonly #purged: () => Promise<void>;
   readonly #life: InstanceLife;
   readonly #ledger: ExitLedger<GuestRecord>;
+  readonly #beginnings = new Semaphore(beginningMax);
 
   constructor(parts: {
     fingerprints: Observable<GuestFingerprint>;
@@ -172,7 +176,7 @@ export class LxdDriver implements GuestDriver {
       workingDir: program?.workingDir ?? '/',
       user: spec.template.user ?? 0,
     };
-    return execInInstance(environment.client, name, request, defaults);
+    return this.#beginnings.run(() => execInInstance(environment.client, name, request, defaults));
   }
 
   async *logs(instance: string, request: LogRequest): AsyncGenerator<OutputChunk> {

@@ -16,13 +16,13 @@ import {
   type Logger,
   messageOf,
   type NewEvent,
+  type Semaphore,
 } from '@cloudos/sdk';
 import { type ClusterState, type InstanceRecord, sameLimits } from '../cluster/cluster-state.ts';
 import { exitedEvent, startedEvent } from './adoption.ts';
 import type { GuestRuntime } from './guest-runtime.ts';
 import { GuestWatch, stopMarginMs } from './guest-watch.ts';
 import { isDriverDown } from './probe-check.ts';
-import type { Semaphore } from './semaphore.ts';
 
 /** Bounds of the work on one guest. */
 export interface WorkBounds {

@@ -13,6 +13,7 @@ import {
   messageOf,
   type NewEvent,
   type PluginView,
+  Semaphore,
   type SlotProviders,
 } from '@cloudos/sdk';
 import type { Subscription } from 'rxjs';
@@ -22,7 +23,6 @@ import { adoptionEvents } from './adoption.ts';
 import type { GuestRuntime, RuntimeOwner } from './guest-runtime.ts';
 import { GuestWorker, type GuestWorkplace, type WorkBounds } from './guest-worker.ts';
 import { same } from './same.ts';
-import { Semaphore } from './semaphore.ts';
 import { type UsageTimes, usageRecordIntervalMs, usageWarmUpMs } from './usage-estimator.ts';
 import { UsageWatch, usageSampleMs } from './usage-watch.ts';
 

@@ -1,4 +1,4 @@
-/** Lets at most that many callers in at once; the others wait in order. */
+/** Lets at most that many callers in at once; the others wait in order, as many as there are: who calls it bounds that. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
