@@ -9,6 +9,7 @@ import {
   type Vm,
   type VmFlavour,
   type VmImages,
+  type VmState,
 } from '@cloudos/qemu';
 import { CloudosError, type GuestExit, type GuestSpec } from '@cloudos/sdk';
 import { commandLine, commandLineConfig, commandLineMaxBytes } from './command-line.ts';
@@ -66,10 +67,33 @@ export class UnikernelFlavour implements VmFlavour {
     await this.#options.images.release((state.own as unknown as FoundUnikernel).digest, name);
   }
 
-  async machine({ directory, state }: Vm): Promise<Machine> {
+  async prepare({ directory, state }: Vm): Promise<void> {
+    if (!hasSecrets(state.spec)) return;
+    const text = commandLineConfig(state.spec.instance, await this.#line(state));
+    await writeFile(join(directory, machineDir, lineFile), text);
+  }
+
+  async machine({ state }: Vm): Promise<Machine> {
+    const own = state.own as unknown as FoundUnikernel;
+    const memoryBytes = state.spec.template.limits.memoryBytes || this.#options.memoryBytes;
+    const kibibytes = Math.floor(memoryBytes / 1024);
+    return {
+      args: [
+        ...this.#hardware(kibibytes, state.network?.mac),
+        ...['-kernel', kernelFile],
+        ...(hasSecrets(state.spec) ? ['-readconfig', lineFile] : ['-append', await this.#line(state)]),
+      ],
+      files: [],
+      memoryBytes: memoryBytes + overheadBytes,
+      disks: [],
+      shape: `unikernel ${own.digest} ${kibibytes}K`,
+    };
+  }
+
+  /** @throws CloudosError GUEST_SPEC_INVALID when it is too long; of a secret that is not there */
+  async #line(state: VmState): Promise<string> {
     const { template, instance } = state.spec;
     const own = state.own as unknown as FoundUnikernel;
-    const memoryBytes = template.limits.memoryBytes || this.#options.memoryBytes;
     const asked = [...(template.command ?? []), ...(template.args ?? [])];
     const parts = {
       words: template.command || template.args ? asked : own.command,
@@ -85,20 +109,7 @@ export class UnikernelFlavour implements VmFlavour {
         `${instance}: command and variables make a command line of ${Buffer.byteLength(line)} bytes, at most ${commandLineMaxBytes}`,
       );
     }
-    const hasSecrets = template.env.some((variable) => 'secret' in variable);
-    if (hasSecrets) await writeFile(join(directory, machineDir, lineFile), commandLineConfig(instance, line));
-    const kibibytes = Math.floor(memoryBytes / 1024);
-    return {
-      args: [
-        ...this.#hardware(kibibytes, state.network?.mac),
-        ...['-kernel', kernelFile],
-        ...(hasSecrets ? ['-readconfig', lineFile] : ['-append', line]),
-      ],
-      files: [],
-      memoryBytes: memoryBytes + overheadBytes,
-      disks: [],
-      shape: `unikernel ${own.digest} ${kibibytes}K`,
-    };
+    return line;
   }
 
   #hardware(kibibytes: number, mac: string | undefined): string[] {
@@ -157,6 +168,10 @@ async function say({ directory }: Vm, text: string): Promise<void> {
   const socket = await connectUnix(join(directory, machineDir, 'hvc0'), askMaxMs);
   socket.on('error', () => {});
   await new Promise<void>((resolve) => socket.end(text, () => resolve()));
+}
+
+function hasSecrets({ template }: GuestSpec): boolean {
+  return template.env.some((variable) => 'secret' in variable);
 }
 
 function checkSpec({ instance, template }: GuestSpec): void {
