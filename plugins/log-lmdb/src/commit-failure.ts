@@ -1,7 +1,8 @@
-import { CloudosError, messageOf } from '@cloudos/sdk';
+import { CloudosError, hasCode, messageOf } from '@cloudos/sdk';
 
 /** What a commit that failed means: LOG_FULL when there was no space, LOG_UNAVAILABLE otherwise. */
 export async function commitFailure(directory: string, error: unknown): Promise<CloudosError> {
+  if (hasCode(error, 'LOG_UNAVAILABLE')) return error as CloudosError;
   const cause = await rootOf(error);
   const text = messageOf(cause);
   if (/no space|ENOSPC|quota|EDQUOT|file too large|EFBIG/i.test(text)) {

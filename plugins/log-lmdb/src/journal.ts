@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { CloudosError } from '@cloudos/sdk';
 import type { DiskSpace } from './disk-space.ts';
 import { afterRecord, recordAlignment, recordBytes, recordHead } from './journal-record.ts';
 import { type JournalTail, journalDirectory } from './journal-scan.ts';
@@ -108,12 +109,17 @@ export class Journal {
     this.#at = afterRecord(this.#at, bytes);
   }
 
+  /**
+   * Makes what was written durable.
+   * @throws CloudosError LOG_UNAVAILABLE: after a flush that failed, whatever the reason, nobody knows what is on the disk
+   */
   flush(): Promise<void> {
-    const { fd } = this.#current!;
+    const { fd, path } = this.#current!;
     return new Promise((resolve, reject) => {
-      fdatasync(fd, (error) => {
-        if (error) reject(error);
-        else resolve();
+      fdatasync(fd, (cause) => {
+        if (!cause) return resolve();
+        const remedy = 'See the cause, then open the log again: it finds out what is there.';
+        reject(new CloudosError('LOG_UNAVAILABLE', `${path}: a flush failed: ${cause.message}`, { cause, remedy }));
       });
     });
   }
