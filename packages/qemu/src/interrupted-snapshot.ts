@@ -1,4 +1,4 @@
-import { isAlive, startTimeOf } from '@cloudos/host-tools';
+import { isAlive, startTimeOf, until } from '@cloudos/host-tools';
 import { CloudosError } from '@cloudos/sdk';
 import type { QmpClient } from './qmp.ts';
 import { connectMonitor } from './vm-lifecycle.ts';
@@ -8,7 +8,7 @@ import type { VmEnvironment, VmView } from './vm-view.ts';
 
 /** How long QEMU may take to give a transfer up. */
 const cancelMaxMs = 10_000;
-const pollMs = 10;
+const idle: readonly unknown[] = [undefined, 'none', 'completed', 'failed', 'cancelled'];
 
 /**
  * What is written down before a machine is held for a snapshot. Who finds it, and that process gone, lets the machine go
@@ -51,12 +51,11 @@ export async function endInterruptedSnapshot({ store, flavour }: VmEnvironment, 
 /** Nobody reads it any more. */
 async function cancelTransfer(qmp: QmpClient): Promise<void> {
   await qmp.execute('migrate_cancel');
-  for (const deadline = Date.now() + cancelMaxMs; ; ) {
-    const { status } = await qmp.execute<{ status?: string }>('query-migrate');
-    if (!status || ['none', 'completed', 'failed', 'cancelled'].includes(status)) return;
-    if (Date.now() > deadline) {
-      throw new CloudosError('TIMED_OUT', `QEMU: a transfer was not given up in ${cancelMaxMs} ms (${status})`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-  }
+  let status: string | undefined;
+  const isIdle = await until(cancelMaxMs, async () => {
+    ({ status } = await qmp.execute<{ status?: string }>('query-migrate'));
+    return idle.includes(status);
+  });
+  if (isIdle) return;
+  throw new CloudosError('TIMED_OUT', `QEMU: a transfer was not given up in ${cancelMaxMs} ms (${status})`);
 }

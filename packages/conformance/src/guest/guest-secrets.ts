@@ -78,7 +78,7 @@ function entriesOf(directory: string): Dirent[] {
   }
 }
 
-/** Nothing of a file that is gone: the guest is ending meanwhile. */
+/** Nothing of a file that is gone: its guest, or its process, is ending meanwhile. */
 function contentOf(path: string): string {
   try {
     return readFileSync(path, 'latin1');
@@ -104,13 +104,6 @@ function filesOf(harness: GuestHarness): string[] {
 
 /** Of all processes of the node (proc(5)). */
 function commandLines(): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      } catch {
-        return ''; // it has ended
-      }
-    });
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.map((pid) => contentOf(`/proc/${pid}/cmdline`).replaceAll('\0', ' '));
 }
